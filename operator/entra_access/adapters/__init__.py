@@ -1,0 +1,1 @@
+"""The only rooms that know an SDK: Microsoft Graph, Azure Resource Manager, Kubernetes, and signing in."""

@@ -1,0 +1,243 @@
+"""Kubernetes: Roles and bindings by server-side apply, status, finalizers, events."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, USER_AGENT, Kind
+from entra_access.api.resources import Meta
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import (
+    Changed,
+    Denied,
+    Fault,
+    Missing,
+    Rejected,
+    Taken,
+    Throttled,
+    Unavailable,
+)
+
+SERVICE: Final = "the Kubernetes API server"
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+TIMEOUT: Final = 30.0
+Body = dict[str, Any]
+
+
+class Kubernetes:
+    """The calls that the operator makes to the API server. Each raises `Fault` and nothing else."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._client.user_agent = USER_AGENT
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the client is half typed
+
+    async def cluster_uid(self) -> str:
+        """The UID of the kube-system namespace, by which clusters are told apart."""
+        body = await self._call(
+            "GET", path_of(NAMESPACE, None, "kube-system"), "read the kube-system namespace"
+        )
+        return str(body["metadata"]["uid"])
+
+    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> Body:
+        """Make a Role or binding as it should be, by server-side apply.
+
+        With a `uid` it must still be that object, and what another hand set is overruled. Without one it
+        must be new: where another hand owns a field of an object of that name, nothing is written.
+
+        Raises
+        ------
+        Taken
+            An object of that name is there and is not ours.
+        Changed
+            The object with that UID is gone.
+        """
+        manifest = child.manifest(group_id)
+        if uid:
+            manifest["metadata"]["uid"] = uid
+        ref = child.ref
+        doing = f"apply {ref}"
+        try:
+            return await self._apply(
+                path_of(ref.kind, ref.namespace, ref.name), manifest, doing, force=bool(uid)
+            )
+        except Changed:
+            if uid:
+                raise
+            return await self._apply_over(child, manifest)
+
+    async def _apply_over(self, child: Child, manifest: Body) -> Body:
+        """Somebody owns fields of an object of that name: take it back where it is ours, else refuse.
+
+        It is ours, although the watch does not show it, where another hand took our label away.
+        """
+        ref = child.ref
+        path = path_of(ref.kind, ref.namespace, ref.name)
+        there = (await self._call("GET", path, f"read {ref}"))["metadata"]
+        owners = {owner.get("uid") for owner in there.get("ownerReferences", ())}
+        if child.owner.uid not in owners:
+            makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
+            message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
+            raise Taken(message)
+        manifest["metadata"]["uid"] = there["uid"]
+        return await self._apply(path, manifest, f"apply {ref}", force=True)
+
+    async def delete_child(self, ref: ChildRef, uid: str) -> None:
+        """Delete a Role or binding if it still has that UID. One that is gone counts as deleted."""
+        body = {"preconditions": {"uid": uid}}
+        try:
+            await self._call("DELETE", path_of(ref.kind, ref.namespace, ref.name), f"delete {ref}", body=body)
+        except (Missing, Changed):
+            return
+
+    async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
+        """Write the status as a whole; conditions of others on the same object stay.
+
+        Raises
+        ------
+        Missing
+            The resource is gone.
+        """
+        manifest = {
+            "apiVersion": meta.kind.api_version,
+            "kind": meta.kind.kind,
+            "metadata": {"name": meta.name, "uid": meta.uid},
+            "status": status,
+        }
+        path = f"{path_of(meta.kind, meta.namespace, meta.name)}/status"
+        return await self._apply(path, manifest, f"write the status of {meta}", force=True)
+
+    async def set_finalizers(self, meta: Meta, finalizers: tuple[str, ...]) -> Body:
+        """Set the finalizers, if the resource has not changed since it was read.
+
+        Raises
+        ------
+        Changed
+            It has changed.
+        """
+        body = {"metadata": {"finalizers": list(finalizers), "resourceVersion": meta.resource_version}}
+        path = path_of(meta.kind, meta.namespace, meta.name)
+        return await self._call("PATCH", path, f"set the finalizers of {meta}", body=body, content_type=MERGE)
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Body | None:
+        """The object as it is now, or None."""
+        try:
+            return await self._call("GET", path_of(kind, namespace, name), f"read {kind.kind} {name}")
+        except Missing:
+            return None
+
+    async def list_all(self, kind: Kind, selector: str | None = None) -> list[Body]:
+        """All objects of the kind, from the API server's cache."""
+        query = [("resourceVersion", "0")] + ([("labelSelector", selector)] if selector else [])
+        answer = await self._call("GET", path_of(kind, None, None), f"list {kind.plural}", query=query)
+        return list(answer["items"])
+
+    async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Record a Kubernetes Event."""
+        await self._call("POST", path_of(EVENT, namespace, None), "record an event", body=dict(event))
+
+    async def _apply(self, path: str, manifest: Body, doing: str, *, force: bool) -> Body:
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")]
+        return await self._call("PATCH", path, doing, query=query, body=manifest, content_type=APPLY)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+    ) -> Body:
+        """One request. The generated methods would build models of what is read as plain JSON here."""
+        async with _translated(doing):
+            request = await self._client.param_serialize(
+                method,
+                path,
+                query_params=query or [],
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(*request, _request_timeout=TIMEOUT)
+            data: bytes = await answer.read()  # type: ignore[no-untyped-call]  # likewise
+            if not 200 <= answer.status <= 299:
+                raise ApiException.from_response(
+                    http_resp=answer, body=data.decode(errors="replace"), data=None
+                )
+            found: Body = json.loads(data)
+            return found
+        raise AssertionError("unreachable")  # pragma: no cover - the block above returns or raises
+
+
+def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:
+    """The URL path of an object, or of all of its kind."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    where = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{where}/{kind.plural}" + (f"/{name}" if name else "")
+
+
+@asynccontextmanager
+async def _translated(doing: str) -> AsyncIterator[None]:
+    """The one place where what the client raises becomes ours."""
+    try:
+        yield
+    except ApiException as error:
+        raise _fault(error, doing) from error
+    except (aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError) as error:
+        raise Unavailable(f"cannot reach {SERVICE} to {doing}: {type(error).__name__}") from error
+
+
+def _fault(error: ApiException, doing: str) -> Fault:
+    status = error.status or 0
+    if status == 404:
+        return Missing(f"not there when asked to {doing}")
+    if status == 409:
+        return Changed(f"it changed while it was to {doing}")
+    if status == 403:
+        reason = _reason(error)
+        if "being terminated" in reason:
+            return Unavailable(f"the namespace is being deleted; it was to {doing}")
+        return Denied(
+            f"the operator's service account may not {doing}: compare its ClusterRole with manifests/"
+        )
+    if status == 429:
+        return Throttled(f"{SERVICE} is throttling; it was to {doing}")
+    if status == 401 or status >= 500 or not status:
+        return Unavailable(f"{SERVICE} answered {status} when asked to {doing}")
+    return Rejected(f"{SERVICE} will not {doing} ({status})")
+
+
+def _reason(error: ApiException) -> str:
+    """The API server's own words, for telling cases apart, never for showing."""
+    try:
+        return str(json.loads(error.body or "{}").get("message", ""))
+    except ValueError:
+        return ""
+
+
+async def connect() -> Kubernetes:
+    """Connect as the pod's service account, or else by KUBECONFIG.
+
+    Raises
+    ------
+    ConfigException
+        There is neither.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # likewise
+    except ConfigException:
+        await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # likewise
+    configuration.connection_pool_maxsize = 64
+    return Kubernetes(ApiClient(configuration))

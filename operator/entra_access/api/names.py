@@ -1,0 +1,50 @@
+"""Every name that other programs can see: the API group, labels, annotations, the field manager."""
+
+from typing import Final, NamedTuple
+
+GROUP: Final = "entra-access.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+RBAC_API: Final = "rbac.authorization.k8s.io"
+
+FINALIZER: Final = f"{GROUP}/cleanup"
+FIELD_MANAGER: Final = "entra-access-operator"
+USER_AGENT: Final = "entra-access-operator/0.1"
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_OWNER_KIND: Final = f"{GROUP}/owner-kind"
+LABEL_OWNER_NAME: Final = f"{GROUP}/owner-name"
+LABEL_OWNER_UID: Final = f"{GROUP}/owner-uid"
+MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={FIELD_MANAGER}"
+ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
+"""On a child: a hash of what was applied last. It tells an edit by another hand from a new wish."""
+
+
+class Kind(NamedTuple):
+    """A kind of Kubernetes object, with what its URL needs."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """The value of ``apiVersion``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+POLICY: Final = Kind(GROUP, VERSION, "AccessPolicy", "accesspolicies", namespaced=False)
+GRANT: Final = Kind(GROUP, VERSION, "NamespaceGrant", "namespacegrants", namespaced=True)
+ROLE: Final = Kind(RBAC_API, "v1", "Role", "roles", namespaced=True)
+ROLE_BINDING: Final = Kind(RBAC_API, "v1", "RoleBinding", "rolebindings", namespaced=True)
+CLUSTER_ROLE: Final = Kind(RBAC_API, "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING: Final = Kind(
+    RBAC_API, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
+NAMESPACE: Final = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
+
+CHILD_KINDS: Final = (ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
+KINDS: Final = {k.kind: k for k in (POLICY, GRANT, *CHILD_KINDS, CLUSTER_ROLE, NAMESPACE)}

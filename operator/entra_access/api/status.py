@@ -1,0 +1,225 @@
+"""The status of both kinds: what was made, what is awaited, what to do. Conditions in metav1's form."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final
+
+MAX_DRIFT_ITEMS: Final = 20
+
+
+class ConditionType:
+    """The types of conditions that this operator writes; others on the object are left alone."""
+
+    READY: Final = "Ready"
+    # One for each link of the chain, AccessPolicy:
+    SUBJECT: Final = "SubjectReady"
+    MEMBERS: Final = "MembersReady"
+    AZURE_ROLES: Final = "AzureRolesReady"
+    BINDINGS: Final = "BindingsReady"
+    # NamespaceGrant has BINDINGS too, and:
+    POLICY: Final = "PolicyReady"
+    CEILING: Final = "WithinCeiling"
+    # kstatus' two, which are there only while they are true:
+    RECONCILING: Final = "Reconciling"
+    STALLED: Final = "Stalled"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition. `status` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The condition as it stands in the object."""
+        return {
+            "type": self.type,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": self.last_transition_time,
+            "observedGeneration": self.observed_generation,
+        }
+
+
+class System(Enum):
+    """Where an object lives."""
+
+    ENTRA = "Entra"
+    AZURE = "Azure"
+    KUBERNETES = "Kubernetes"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the inventory. Without an id: it is about to be made, and may be there already."""
+
+    system: System
+    kind: str
+    name: str
+    id: str = ""
+    since: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two lines the same object."""
+        return (self.system.value, self.kind, self.name)
+
+    def as_dict(self) -> dict[str, str]:
+        """The line as it stands in the object."""
+        values = {"system": self.system.value, "kind": self.kind, "name": self.name}
+        return values | {k: v for k, v in (("id", self.id), ("since", self.since)) if v}
+
+
+@dataclass(frozen=True)
+class DriftItem:
+    """One change by another hand."""
+
+    system: System
+    object: str
+    field: str
+    expected: str
+    found: str
+    changed_by: str
+    since: str
+    action: str = "Corrected"
+
+    def as_dict(self) -> dict[str, str]:
+        """The change as it stands in the object."""
+        values = {
+            "system": self.system.value,
+            "object": self.object,
+            "field": self.field,
+            "expected": self.expected,
+            "found": self.found,
+            "changedBy": self.changed_by,
+            "since": self.since,
+            "action": self.action,
+        }
+        return {key: value for key, value in values.items() if value}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who the access is given to."""
+
+    kind: str
+    object_id: str
+    display_name: str
+    origin: str = "Created"
+
+    def as_dict(self) -> dict[str, str]:
+        """The subject as it stands in the object."""
+        return {
+            "kind": self.kind,
+            "objectId": self.object_id,
+            "displayName": self.display_name,
+            "origin": self.origin,
+        }
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status as it was read, for what is carried from one pass to the next.
+
+    Conditions are kept only to leave `lastTransitionTime` as it was: no decision is taken from them.
+    """
+
+    observed_generation: int = -1
+    conditions: tuple[Condition, ...] = ()
+    subject: Subject | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    inventory: tuple[Item, ...] = ()
+    effective_by: str = ""
+    drift: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status as it stands in the object."""
+        values: dict[str, Any] = {
+            "observedGeneration": self.observed_generation,
+            "conditions": [condition.as_dict() for condition in self.conditions],
+            "subject": self.subject.as_dict() if self.subject else None,
+            "counts": dict(self.counts),
+            "inventory": [item.as_dict() for item in self.inventory],
+            "effectiveBy": self.effective_by,
+            "drift": dict(self.drift),
+        }
+        return {key: value for key, value in values.items() if value not in (None, "", {})}
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type, if it is there."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+def read_status(body: Mapping[str, Any]) -> Status:
+    """Read a status leniently: what does not fit is left out, and is written anew by the next pass."""
+    raw = body.get("status") or {}
+    subject = raw.get("subject") or {}
+    return Status(
+        observed_generation=raw.get("observedGeneration", -1),
+        conditions=tuple(_read_condition(c) for c in raw.get("conditions", ()) if c.get("type")),
+        subject=Subject(
+            kind=subject.get("kind", ""),
+            object_id=subject["objectId"],
+            display_name=subject.get("displayName", ""),
+            origin=subject.get("origin", "Created"),
+        )
+        if subject.get("objectId")
+        else None,
+        counts=raw.get("counts") or {},
+        inventory=tuple(
+            Item(System(i["system"]), i["kind"], i["name"], i.get("id", ""), i.get("since", ""))
+            for i in raw.get("inventory", ())
+        ),
+        effective_by=raw.get("effectiveBy", ""),
+        drift=raw.get("drift") or {},
+    )
+
+
+def _read_condition(raw: Mapping[str, Any]) -> Condition:
+    return Condition(
+        type=raw["type"],
+        status=raw.get("status", "Unknown"),
+        reason=raw.get("reason", ""),
+        message=raw.get("message", ""),
+        observed_generation=raw.get("observedGeneration", 0),
+        last_transition_time=raw.get("lastTransitionTime", ""),
+    )
+
+
+def settle_conditions(old: Iterable[Condition], new: Iterable[Condition], now: str) -> tuple[Condition, ...]:
+    """Give each new condition its time: the old one's while the status is the same, else `now`."""
+    before = {condition.type: condition for condition in old}
+
+    def settled(condition: Condition) -> Condition:
+        was = before.get(condition.type)
+        same = was is not None and was.status == condition.status and was.last_transition_time
+        return replace(condition, last_transition_time=was.last_transition_time if was and same else now)
+
+    return tuple(settled(condition) for condition in new)
+
+
+def merge_drift(old: Mapping[str, Any], state: str, items: Iterable[DriftItem], now: str) -> dict[str, Any]:
+    """The drift after a check that found `state` and put `items` right.
+
+    Without news the old value is returned as it was, so that a check that finds nothing writes nothing.
+    """
+    fresh = [item.as_dict() for item in items]
+    if not fresh and old.get("state") == state:
+        return dict(old)
+    corrected = sum(item["action"] == "Corrected" for item in fresh)
+    drift = {
+        "state": state,
+        "lastCheckTime": now,
+        "lastCorrectionTime": now if corrected else old.get("lastCorrectionTime"),
+        "corrected": old.get("corrected", 0) + corrected,
+        "total": old.get("total", 0) + len(fresh),
+        "items": (fresh + list(old.get("items", ())))[:MAX_DRIFT_ITEMS],
+    }
+    return {key: value for key, value in drift.items() if value not in (None, [])}

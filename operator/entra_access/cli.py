@@ -1,0 +1,158 @@
+"""The command ``entra-access``: puts the rooms together and runs them."""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import kopf
+from kubernetes.aio.config import ConfigException
+
+from entra_access.adapters.arm import Arm
+from entra_access.adapters.credentials import IdentityIncompleteError, make_credential
+from entra_access.adapters.graph import Graph
+from entra_access.adapters.rbac import Kubernetes, connect
+from entra_access.domain.faults import Fault
+from entra_access.handlers import make_registry, make_settings
+from entra_access.queue import WorkQueue
+from entra_access.reconcile.apply import Applier
+from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.gather import Gatherer, Place
+from entra_access.reconcile.notes import Notes
+from entra_access.reconcile.reconciler import Reconciler
+from entra_access.reconcile.shared import Assignments
+from entra_access.reconcile.sweeps import Sweeps
+from entra_access.settings import SettingError, Settings, read_settings
+
+logger = logging.getLogger(__name__)
+_CHATTY: Final = ("httpx", "azure", "kopf.objects", "aiohttp.access", "msal")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Returns the exit code: 0 ended as asked, 1 failed, 2 a setting is wrong."""
+    parser = argparse.ArgumentParser(prog="entra-access", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("run", help="run the operator; settings come from the environment")
+    parser.parse_args(arguments)
+    try:
+        settings = read_settings(os.environ)
+        _set_up_logs(settings)
+        asyncio.run(run(settings))
+    except (SettingError, IdentityIncompleteError, ConfigException) as error:
+        print(f"entra-access: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _set_up_logs(settings: Settings) -> None:
+    """Our own lines, and of the libraries only warnings: at lower levels they print whole bodies."""
+    kopf.configure(log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL)
+    logging.getLogger("entra_access").setLevel(settings.log_level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop (SIGTERM, SIGINT), or until a part of it fails.
+
+    Raises
+    ------
+    IdentityIncompleteError
+        The operator has no identity.
+    ConfigException
+        There is no way to the API server.
+    """
+    async with _connected(settings) as (kubernetes, graph, arm):
+        place = Place(
+            cluster_id=settings.cluster_id,
+            owner_id=settings.owner_id or await _reachable(kubernetes),
+            replication_window=timedelta(seconds=settings.replication_seconds),
+        )
+        cache = WatchCache()
+        read = partial(arm.assignments_at, settings.cluster_id)
+        assignments = Assignments(read, settings.assignments_seconds)
+        notes = Notes(kubernetes)
+        reconciler = Reconciler(
+            place,
+            cache,
+            kubernetes,
+            Gatherer(place, cache, graph, arm, assignments),
+            Applier(cache, graph, arm, kubernetes, assignments),
+            notes,
+            clock=lambda: datetime.now(UTC),
+            stalled_after=settings.stalled_seconds,
+        )
+        queue: WorkQueue[Key] = WorkQueue(reconciler.reconcile)
+        sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
+        # Ours first: kopf takes tasks that start after it for its own, and cancels them.
+        ours = [queue.run(settings.workers), notes.run(), sweeps.run()]
+        await _until_one_ends(ours, make_registry(cache, queue.add), settings)
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[tuple[Kubernetes, Graph, Arm]]:
+    """The three services, closed in the end."""
+    credential = make_credential(settings.identity)
+    ca_file = settings.identity.ca_file
+    kubernetes = await connect()
+    graph = Graph(credential, settings.graph_url, ca_file)
+    arm = Arm(credential, settings.arm_url, settings.subscription, ca_file)
+    try:
+        yield kubernetes, graph, arm
+    finally:
+        await arm.close()
+        await graph.close()
+        await kubernetes.close()
+        await credential.close()
+
+
+async def _reachable(kubernetes: Kubernetes) -> str:
+    """Wait for the API server. Returns the cluster's UID."""
+    pause = 1.0
+    while True:
+        try:
+            return await kubernetes.cluster_uid()
+        except Fault as fault:
+            logger.warning("waiting for the API server: %s", fault.message)
+            await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - jitter is no secret
+            pause = min(pause * 2, 30.0)
+
+
+async def _until_one_ends(
+    ours: list[Coroutine[Any, Any, None]], registry: kopf.OperatorRegistry, settings: Settings
+) -> None:
+    """Run all parts. Any that ends ends the whole: half an operator would look alive and do nothing."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in ours]
+    await asyncio.sleep(0)
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=make_settings(),
+            clusterwide=True,
+            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz"
+            if settings.probe_port
+            else None,
+        )
+    )
+    done, _ = await asyncio.wait([watching, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (watching, *tasks):
+        task.cancel()
+    for task in (watching, *tasks):
+        with suppress(asyncio.CancelledError):
+            if task not in done:
+                await task
+    for task in done:
+        task.result()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

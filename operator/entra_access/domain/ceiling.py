@@ -1,0 +1,147 @@
+"""What a team may give at most: Kubernetes' own rule covering, as a pure function.
+
+The meaning is that of the API server's escalation check, `Covers` in
+https://github.com/kubernetes/component-helpers/blob/master/auth/rbac/validation/policy_comparator.go:
+a rule is covered when each single permission in it is covered by one rule of the ceiling.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from typing import Final
+
+from entra_access.api.resources import Ceiling, LabelSelector, NamespaceGrant, Requirement, Rule
+from entra_access.domain.faults import Finding, Link, Severity
+
+MAX_SINGLE_PERMISSIONS: Final = 20_000
+"""A rule that means more than this many single permissions is refused: the check must not stop the rest."""
+
+
+def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, str]) -> Finding | None:
+    """The first thing in the grant that is too much, or None where all of it is within the ceiling.
+
+    `labels` are those of the grant's namespace.
+    """
+    if ceiling is None:
+        return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
+    if not selects(ceiling.namespaces, labels):
+        return _too_much(
+            "NamespaceNotAllowed",
+            "metadata.namespace",
+            f"{_policy(grant)} may not be used in namespace {grant.meta.namespace}: "
+            "its labels are not those of spec.grants.namespaces",
+        )
+    for index, role in enumerate(grant.cluster_roles):
+        if role not in ceiling.cluster_roles:
+            message = f"ClusterRole {role} is not among the spec.grants.clusterRoles of {_policy(grant)}"
+            return _too_much("BeyondCeiling", f"spec.clusterRoles[{index}]", message)
+    for index, rule in enumerate(grant.rules):
+        found = _rule_beyond(grant, rule, ceiling, f"spec.rules[{index}]")
+        if found:
+            return found
+    return None
+
+
+def _rule_beyond(grant: NamespaceGrant, rule: Rule, ceiling: Ceiling, path: str) -> Finding | None:
+    if size(rule) > MAX_SINGLE_PERMISSIONS:
+        message = f"the rule means more than {MAX_SINGLE_PERMISSIONS} single permissions; split it"
+        return _too_much("RuleTooLarge", path, message)
+    missing = first_uncovered(ceiling.rules, rule)
+    if missing is None:
+        return None
+    message = f"{describe(missing)} is beyond {_policy(grant)}, because its spec.grants.rules do not cover it"
+    return _too_much("BeyondCeiling", path, message)
+
+
+def _policy(grant: NamespaceGrant) -> str:
+    return f"AccessPolicy {grant.policy}"
+
+
+def _too_much(reason: str, path: str, message: str) -> Finding:
+    return Finding(Link.CEILING, Severity.STALLED, reason, message, path)
+
+
+def size(rule: Rule) -> int:
+    """How many single permissions the rule means."""
+    names = max(1, len(rule.resource_names))
+    return len(rule.verbs) * (
+        len(rule.api_groups) * len(rule.resources) * names + len(rule.non_resource_urls)
+    )
+
+
+def first_uncovered(ceiling: Iterable[Rule], rule: Rule) -> Rule | None:
+    """The first single permission of `rule` that no rule of the ceiling covers, or None."""
+    rules = tuple(ceiling)
+    if any(_covers(owner, rule) for owner in rules):
+        return None
+    return next((one for one in single(rule) if not any(_covers(owner, one) for owner in rules)), None)
+
+
+def single(rule: Rule) -> Iterator[Rule]:
+    """The rule taken apart into single permissions."""
+    names: tuple[tuple[str, ...], ...] = tuple((name,) for name in rule.resource_names) or ((),)
+    for group, resource, verb, name in product(rule.api_groups, rule.resources, rule.verbs, names):
+        yield Rule(verbs=(verb,), api_groups=(group,), resources=(resource,), resource_names=name)
+    for url, verb in product(rule.non_resource_urls, rule.verbs):
+        yield Rule(verbs=(verb,), non_resource_urls=(url,))
+
+
+def _covers(owner: Rule, rule: Rule) -> bool:
+    return (
+        _has_all(owner.verbs, rule.verbs)
+        and _has_all(owner.api_groups, rule.api_groups)
+        and all(_covers_resource(owner.resources, resource) for resource in rule.resources)
+        and _covers_names(owner.resource_names, rule.resource_names)
+        and all(_covers_url(owner.non_resource_urls, url) for url in rule.non_resource_urls)
+    )
+
+
+def _has_all(owned: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return "*" in owned or set(wanted) <= set(owned)
+
+
+def _covers_resource(owned: tuple[str, ...], resource: str) -> bool:
+    """``*`` covers all, subresources too; ``pods`` not ``pods/log``; ``*/scale`` every scale."""
+    if "*" in owned or resource in owned:
+        return True
+    _, slash, subresource = resource.partition("/")
+    return bool(slash) and f"*/{subresource}" in owned
+
+
+def _covers_names(owned: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    """No names means every name, so only a ceiling without names covers a rule without."""
+    return not owned or (bool(wanted) and set(wanted) <= set(owned))
+
+
+def _covers_url(owned: tuple[str, ...], url: str) -> bool:
+    return any(mine == url or (mine.endswith("*") and url.startswith(mine.rstrip("*"))) for mine in owned)
+
+
+def describe(rule: Rule) -> str:
+    """A single permission in words, as ``delete secrets`` or ``get pods/log in apps``."""
+    if rule.non_resource_urls:
+        return f"{rule.verbs[0]} {rule.non_resource_urls[0]}"
+    words = f"{rule.verbs[0]} {rule.resources[0]}"
+    if rule.resource_names:
+        words += f" {rule.resource_names[0]}"
+    return f"{words} in API group {rule.api_groups[0]}" if rule.api_groups[0] else words
+
+
+def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether the selector matches the labels, as Kubernetes' label selectors do."""
+    return all(labels.get(key) == value for key, value in selector.match_labels) and all(
+        _meets(requirement, labels) for requirement in selector.match_expressions
+    )
+
+
+def _meets(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+    match requirement.operator:
+        case "In":
+            return labels.get(requirement.key) in requirement.values
+        case "NotIn":
+            return labels.get(requirement.key) not in requirement.values
+        case "Exists":
+            return requirement.key in labels
+        case "DoesNotExist":
+            return requirement.key not in labels
+        case _:
+            return False

@@ -1,0 +1,153 @@
+"""The changes that a plan is made of: run, printed, shown as drift, asserted in tests."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import Link
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write. `removal`: it takes something away, so it waits until nothing of its link was refused."""
+
+    link: ClassVar[Link]
+    removal: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class CreateGroup(Change):
+    """Make the group, or find it by its uniqueName where an earlier pass made it and was cut off."""
+
+    link = Link.SUBJECT
+    unique_name: str
+    display_name: str
+    mail_nickname: str
+    description: str | None
+
+    def __str__(self) -> str:
+        return f"create group {self.display_name}"
+
+
+@dataclass(frozen=True)
+class RestoreGroup(Change):
+    """Bring the group back from the deleted items, with its object id, members and owners."""
+
+    link = Link.SUBJECT
+    group_id: str
+    display_name: str
+
+    def __str__(self) -> str:
+        return f"restore deleted group {self.display_name} ({self.group_id})"
+
+
+@dataclass(frozen=True)
+class UpdateGroup(Change):
+    """Set attributes of the group. The names are Graph's."""
+
+    link = Link.SUBJECT
+    group_id: str
+    attributes: tuple[tuple[str, str | None], ...]
+
+    def __str__(self) -> str:
+        return f"set {', '.join(name for name, _ in self.attributes)} of group {self.group_id}"
+
+
+@dataclass(frozen=True)
+class AddPrincipals(Change):
+    """Add members or owners. `group_id` None: to the group that the same plan makes."""
+
+    link = Link.MEMBERS
+    group_id: str | None
+    relation: str  # "members" | "owners"
+    ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"add {len(self.ids)} {self.relation}: {', '.join(self.ids)}"
+
+
+@dataclass(frozen=True)
+class RemovePrincipal(Change):
+    """Take one member or owner out."""
+
+    link = Link.MEMBERS
+    removal = True
+    group_id: str
+    relation: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"remove from {self.relation}: {self.id}"
+
+
+@dataclass(frozen=True)
+class AssignRole(Change):
+    """Give the group an Azure role. `group_id` None: the group that the same plan makes."""
+
+    link = Link.AZURE_ROLES
+    scope: str
+    role: str
+    role_id: str
+    group_id: str | None
+    description: str
+
+    def __str__(self) -> str:
+        return f"assign Azure role {self.role} at {self.scope}"
+
+
+@dataclass(frozen=True)
+class UnassignRole(Change):
+    """Take an Azure role assignment away."""
+
+    link = Link.AZURE_ROLES
+    removal = True
+    assignment_id: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"remove assignment of Azure role {self.role}"
+
+
+@dataclass(frozen=True)
+class ApplyChild(Change):
+    """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it."""
+
+    link = Link.BINDINGS
+    child: Child
+    uid: str | None
+
+    def __str__(self) -> str:
+        return f"{'correct' if self.uid else 'create'} {self.child.ref}"
+
+
+@dataclass(frozen=True)
+class DeleteChild(Change):
+    """Take a Role or binding away, if it still has that UID."""
+
+    link = Link.BINDINGS
+    removal = True
+    ref: ChildRef
+    uid: str
+
+    def __str__(self) -> str:
+        return f"delete {self.ref}"
+
+
+@dataclass(frozen=True)
+class ReplaceChild(DeleteChild):
+    """Take away one that stands where another must come: its roleRef is wrong and cannot be changed."""
+
+    removal = False
+
+
+@dataclass(frozen=True)
+class DeleteGroup(Change):
+    """Delete the group. Entra keeps it among the deleted items for thirty days."""
+
+    link = Link.SUBJECT
+    removal = True
+    group_id: str
+    display_name: str
+
+    def __str__(self) -> str:
+        return f"delete group {self.display_name} ({self.group_id})"

@@ -1,0 +1,116 @@
+"""The work queue: which resource to look at next, and when to look again.
+
+A key that waits is not queued twice, a key that is worked on is not worked on by another, and one that
+becomes due meanwhile is taken up again right after. Failing keys come back later and later, with jitter.
+"""
+
+import asyncio
+import logging
+import random
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+from entra_access.reconcile.outcome import Next
+
+K = TypeVar("K", bound=Hashable)
+logger = logging.getLogger(__name__)
+FIRST_BACKOFF: Final = 0.5
+MAX_BACKOFF: Final = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys that are due, and workers that take them up. Belongs to one event loop."""
+
+    def __init__(self, work: Callable[[K], Awaitable[Next]]) -> None:
+        self._work = work
+        self._due: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._news = asyncio.Event()
+
+    def add(self, key: K) -> None:
+        """The key is due now."""
+        timer = self._timers.pop(key, None)
+        if timer:
+            timer.cancel()
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._due.append(key)
+            self._news.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """The key is due in so many seconds, unless it is due earlier for another reason."""
+        if key in self._waiting or key in self._again:
+            return
+        due = asyncio.get_running_loop().time() + seconds
+        timer = self._timers.get(key)
+        if timer and timer.when() <= due:
+            return
+        if timer:
+            timer.cancel()
+        self._timers[key] = asyncio.get_running_loop().call_at(due, self._ring, key)
+
+    def _ring(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due and nothing is worked on."""
+        return not (self._due or self._working)
+
+    async def run(self, workers: int) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(workers):
+                group.create_task(self._worker(), name=f"worker {number}")
+
+    async def _worker(self) -> None:
+        while True:
+            while not self._due:
+                self._news.clear()
+                await self._news.wait()
+            key = self._due.popleft()
+            self._waiting.discard(key)
+            self._working.add(key)
+            try:
+                then = await self._look(key)
+            finally:
+                self._working.discard(key)
+            self._schedule(key, then)
+
+    async def _look(self, key: K) -> Next:
+        try:
+            return await self._work(key)
+        except Exception as error:  # noqa: BLE001 - a defect in one pass must not stop the others
+            # Where it happened, not what it said: the words could be those of a response.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s: unexpected %s\n%s", key, type(error).__name__, frames)  # noqa: TRY400 - see above
+            return Next(failed=True)
+
+    def _schedule(self, key: K, then: Next) -> None:
+        if then.failed:
+            self._failures[key] = self._failures.get(key, 0) + 1
+        else:
+            self._failures.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            if not then.failed:
+                self.add(key)
+                return
+            # News does not make a failing service better: it waits its turn, or for the time it was given.
+        if then.failed:
+            self.add_after(key, max(then.after or 0.0, self._backoff(key)) if then.after != 0 else 0.0)
+        elif then.after is not None:
+            self.add_after(key, then.after * random.uniform(1.0, 1.2))  # noqa: S311 - jitter is no secret
+
+    def _backoff(self, key: K) -> float:
+        longest = min(FIRST_BACKOFF * 2.0 ** (self._failures[key] - 1), MAX_BACKOFF)
+        return longest * random.uniform(0.7, 1.0)  # noqa: S311 - likewise

@@ -1,0 +1,133 @@
+"""Carry out a plan. The only place from which anything but status, finalizers and events is written."""
+
+from dataclasses import dataclass, field
+
+from entra_access.adapters.arm import Arm
+from entra_access.adapters.graph import Graph
+from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.status import Item, System
+from entra_access.domain.changes import (
+    AddPrincipals,
+    ApplyChild,
+    AssignRole,
+    Change,
+    CreateGroup,
+    DeleteChild,
+    DeleteGroup,
+    RemovePrincipal,
+    RestoreGroup,
+    UnassignRole,
+    UpdateGroup,
+)
+from entra_access.domain.faults import Fault, Finding, Severity
+from entra_access.domain.naming import assignment_id, assignment_name
+from entra_access.domain.observed import Assignment
+from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.policy_plan import ASSIGNMENT, GROUP
+from entra_access.reconcile.cache import WatchCache
+from entra_access.reconcile.shared import Assignments
+
+
+@dataclass
+class Applied:
+    """What became of a plan. `group_id` is that of the group which the plan made, if it made one."""
+
+    done: list[Change] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    made: list[Item] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    group_id: str | None = None
+
+
+class Applier:
+    """Runs plans."""
+
+    def __init__(
+        self, cache: WatchCache, graph: Graph, arm: Arm, kubernetes: Kubernetes, assignments: Assignments
+    ) -> None:
+        self._cache = cache
+        self._graph = graph
+        self._arm = arm
+        self._kubernetes = kubernetes
+        self._assignments = assignments
+
+    async def run(self, plan: Plan, now: str) -> Applied:
+        """Run the changes in their order, and go on after one that fails where that is safe.
+
+        Without its group a policy has nobody to give anything to, so the rest waits. What takes away waits
+        until all that adds to the same link has succeeded; the group itself goes last, and only when all
+        that depends on it is known to be gone.
+        """
+        applied = Applied()
+        for change in plan.changes:
+            if self._must_wait(change, plan, applied):
+                continue
+            try:
+                await self._run_one(change, applied, now)
+            except Fault as fault:
+                applied.findings.append(fault.finding(change.link))
+                if isinstance(change, CreateGroup | RestoreGroup):
+                    break
+            else:
+                applied.done.append(change)
+        return applied
+
+    @staticmethod
+    def _must_wait(change: Change, plan: Plan, applied: Applied) -> bool:
+        if isinstance(change, DeleteGroup):
+            unseen = [finding for finding in plan.findings if finding.severity > Severity.NOTE]
+            return bool(applied.findings or unseen)
+        return change.removal and any(finding.link is change.link for finding in applied.findings)
+
+    async def _run_one(self, change: Change, applied: Applied, now: str) -> None:
+        match change:
+            case AssignRole():
+                await self._assign(change, applied)
+            case UnassignRole():
+                await self._arm.unassign(change.assignment_id)
+                self._assignments.unassigned(change.assignment_id)
+                applied.gone.add(change.assignment_id)
+            case ApplyChild():
+                await self._apply_child(change, applied)
+            case DeleteChild():
+                await self._kubernetes.delete_child(change.ref, change.uid)
+                self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)
+                applied.gone.add(change.uid)
+            case _:
+                await self._run_on_group(change, applied, now)
+
+    async def _run_on_group(self, change: Change, applied: Applied, now: str) -> None:
+        match change:
+            case CreateGroup():
+                group = await self._graph.create_group(
+                    change.unique_name, change.display_name, change.mail_nickname, change.description
+                )
+                applied.group_id = group.id
+                applied.made.append(Item(System.ENTRA, GROUP, change.unique_name, group.id, now))
+            case RestoreGroup():
+                await self._graph.restore_group(change.group_id)
+            case UpdateGroup():
+                await self._graph.update_group(change.group_id, dict(change.attributes))
+            case AddPrincipals():
+                group_id = change.group_id or applied.group_id or ""
+                await self._graph.add(group_id, change.relation, change.ids)
+            case RemovePrincipal():
+                await self._graph.remove(change.group_id, change.relation, change.id)
+            case DeleteGroup():
+                await self._graph.delete_group(change.group_id)
+                applied.gone.add(change.group_id)
+            case _:
+                raise AssertionError(f"no way to run {type(change).__name__}")
+
+    async def _assign(self, change: AssignRole, applied: Applied) -> None:
+        group_id = change.group_id or applied.group_id or ""
+        name = assignment_name(change.scope, group_id, change.role_id)
+        await self._arm.assign(change.scope, name, change.role_id, group_id, change.description)
+        self._assignments.assigned(Assignment(name, change.scope, group_id, change.role_id))
+        applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name)))
+
+    async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
+        ref = change.child.ref
+        body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
+        self._cache.put(ref.kind, body)
+        applied.made.append(child_item(ref, body["metadata"]["uid"]))

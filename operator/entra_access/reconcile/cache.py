@@ -1,0 +1,250 @@
+"""What the watches have shown: the operator's view of Kubernetes, without asking again."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.resources import InvalidFieldError, read_meta, read_policy
+from entra_access.api.status import read_status
+from entra_access.domain.children import ChildRef, SeenChild, seen_child
+from entra_access.domain.claims import Claim, claimant
+from entra_access.domain.observed import PolicyView
+
+Body = Mapping[str, Any]
+
+
+class Key(NamedTuple):
+    """A resource to look at."""
+
+    kind: str
+    namespace: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """What is known of a namespace."""
+
+    labels: Mapping[str, str]
+    ending: bool
+
+
+def _newer(body: Body, version: str | None) -> bool:
+    """Whether the object is newer than the version; both come from one store, whose numbers only grow."""
+    return version is None or int(body["metadata"]["resourceVersion"]) > int(version)
+
+
+class WatchCache:
+    """The last known state of everything that is watched. Written by the watches and after each own write.
+
+    `put` and `drop` return the keys that must be looked at because of the news; none where there is none.
+    """
+
+    def __init__(self) -> None:
+        self._resources: dict[Key, Body] = {}
+        self._views: dict[str, PolicyView] = {}
+        self._claims: dict[str, Claim] = {}
+        self._claims_by_name: dict[str, set[str]] = defaultdict(set)
+        self._grants_by_policy: dict[str, set[Key]] = defaultdict(set)
+        self._grants_by_namespace: dict[str, set[Key]] = defaultdict(set)
+        self._children: dict[ChildRef, SeenChild] = {}
+        self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
+        self._namespaces: dict[str, Namespace] = {}
+        self._cluster_roles: set[str] = set()
+
+    # What is known
+
+    def resource(self, key: Key) -> Body | None:
+        """The AccessPolicy or NamespaceGrant, or None."""
+        return self._resources.get(key)
+
+    def policy_view(self, name: str) -> PolicyView | None:
+        """What grants need to know of a policy, or None where there is no such policy."""
+        return self._views.get(name)
+
+    def claimant(self, policy: str) -> str | None:
+        """The other policy that has the group name which this policy asks for."""
+        mine = self._claims.get(policy)
+        if mine is None:
+            return None
+        return claimant(mine, (self._claims[name] for name in self._claims_by_name[mine.wished]))
+
+    def children(self, owner: Key) -> tuple[SeenChild, ...]:
+        """The Roles and bindings that were made for a resource, whichever its UID was then."""
+        return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
+
+    def namespace(self, name: str) -> Namespace | None:
+        """The namespace, or None."""
+        return self._namespaces.get(name)
+
+    @property
+    def cluster_roles(self) -> frozenset[str]:
+        """The names of all ClusterRoles."""
+        return frozenset(self._cluster_roles)
+
+    def keys(self, kind: Kind | None = None) -> list[Key]:
+        """The keys of all AccessPolicies and NamespaceGrants, or of one kind."""
+        return [key for key in self._resources if kind is None or key.kind == kind.kind]
+
+    def identities(self, kind: Kind) -> dict[tuple[str | None, str], str]:
+        """Namespace and name of each object of the kind, with the UID; for comparing with a full list."""
+        if kind in CHILD_KINDS:
+            return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
+        return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
+
+    # News
+
+    def put(self, kind: Kind, body: Body) -> set[Key]:
+        """Take in an object as a watch, a list or an own write showed it."""
+        if kind in CHILD_KINDS:
+            return self._put_child(kind, body)
+        if kind is NAMESPACE:
+            return self._put_namespace(body)
+        if kind is CLUSTER_ROLE:
+            return self._put_cluster_role(body)
+        return self._put_resource(body)
+
+    def drop(self, kind: Kind, namespace: str | None, name: str, uid: str | None = None) -> set[Key]:
+        """Take in that an object is gone. With a `uid`: only if that one is known."""
+        if kind in CHILD_KINDS:
+            child = self._children.get(ChildRef(kind, namespace, name))
+            if child is None or uid not in {None, child.uid}:
+                return set()
+            return {self._forget_child(child)}
+        if kind is NAMESPACE:
+            self._namespaces.pop(name, None)
+            return set()
+        if kind is CLUSTER_ROLE:
+            self._cluster_roles.discard(name)
+            return self._users_of_cluster_role(name)
+        return self._drop_resource(Key(kind.kind, namespace, name), uid)
+
+    def _put_resource(self, body: Body) -> set[Key]:
+        meta = read_meta(body)
+        key = Key(meta.kind.kind, meta.namespace, meta.name)
+        old = self._resources.get(key)
+        if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
+            return set()
+        trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        self._resources[key] = {**body, "metadata": trimmed}
+        if meta.kind is POLICY:
+            return {key} | self._put_view(body)
+        if old is not None:
+            self._unlink_grant(key, old)
+        self._grants_by_policy[_policy_of(body)].add(key)
+        self._grants_by_namespace[meta.namespace or ""].add(key)
+        return {key}
+
+    def _put_view(self, body: Body) -> set[Key]:
+        """Note what others need to know of a policy. Returns whom the news concerns."""
+        meta, status = read_meta(body), read_status(body)
+        policy, unreadable = None, ""
+        try:
+            policy = read_policy(body)
+        except InvalidFieldError as error:
+            unreadable = str(error)
+        subject = status.subject
+        view = PolicyView(
+            name=meta.name,
+            deleting=meta.deleting,
+            policy=policy,
+            unreadable=unreadable,
+            subject_id=subject.object_id if subject else "",
+            subject_name=subject.display_name if subject else "",
+        )
+        old = self._views.get(meta.name)
+        self._views[meta.name] = view
+        wished = policy.group.display_name.lower() if policy else ""
+        held = subject.display_name.lower() if subject else ""
+        concerned = self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
+        if old is None or _relevant(old) != _relevant(view):
+            concerned |= self._grants_by_policy.get(meta.name, set())
+        return concerned
+
+    def _claim(self, policy: str, claim: Claim | None) -> set[Key]:
+        """Note a policy's claim. Returns the other policies that ask for a name which it has let go."""
+        old = self._claims.pop(policy, None)
+        before = {old.wished, old.held} if old else set()
+        after = {claim.wished, claim.held} if claim else set()
+        for name in before:
+            self._claims_by_name[name].discard(policy)
+        if claim:
+            self._claims[policy] = claim
+            for name in after:
+                self._claims_by_name[name].add(policy)
+        others = {other for name in before - after for other in self._claims_by_name[name]}
+        return {Key(POLICY.kind, None, other) for other in others if other != policy}
+
+    def _drop_resource(self, key: Key, uid: str | None) -> set[Key]:
+        old = self._resources.get(key)
+        if old is None or uid not in {None, old["metadata"]["uid"]}:
+            return set()
+        del self._resources[key]
+        if key.kind == GRANT.kind:
+            self._unlink_grant(key, old)
+            return {key}
+        self._views.pop(key.name, None)
+        return {key} | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
+
+    def _unlink_grant(self, key: Key, old: Body) -> None:
+        self._grants_by_policy[_policy_of(old)].discard(key)
+        self._grants_by_namespace[key.namespace or ""].discard(key)
+
+    def _put_child(self, kind: Kind, body: Body) -> set[Key]:
+        child = seen_child(kind, body)
+        old = self._children.get(child.ref)
+        if old is not None and not _newer(body, old.resource_version):
+            return set()
+        concerned = {self._forget_child(old)} if old is not None else set()
+        owner = _owner_of(child)
+        self._children[child.ref] = child
+        self._children_by_owner[owner].add(child.ref)
+        return concerned | {owner}
+
+    def _forget_child(self, child: SeenChild) -> Key:
+        del self._children[child.ref]
+        owner = _owner_of(child)
+        self._children_by_owner[owner].discard(child.ref)
+        if not self._children_by_owner[owner]:
+            del self._children_by_owner[owner]
+        return owner
+
+    def _put_namespace(self, body: Body) -> set[Key]:
+        meta = body["metadata"]
+        found = Namespace(labels=meta.get("labels") or {}, ending="deletionTimestamp" in meta)
+        old = self._namespaces.get(meta["name"])
+        self._namespaces[meta["name"]] = found
+        return set() if old == found else set(self._grants_by_namespace.get(meta["name"], ()))
+
+    def _put_cluster_role(self, body: Body) -> set[Key]:
+        name = body["metadata"]["name"]
+        if name in self._cluster_roles:
+            return set()
+        self._cluster_roles.add(name)
+        return self._users_of_cluster_role(name)
+
+    def _users_of_cluster_role(self, name: str) -> set[Key]:
+        return {
+            k
+            for k, body in self._resources.items()
+            if name in (body.get("spec") or {}).get("clusterRoles", ())
+        }
+
+
+def _policy_of(grant: Body) -> str:
+    return str(((grant.get("spec") or {}).get("policyRef") or {}).get("name", ""))
+
+
+def _owner_of(child: SeenChild) -> Key:
+    return Key(*child.owner_key)
+
+
+def _relevant(view: PolicyView) -> tuple[object, ...]:
+    """The part of a policy that its grants depend on."""
+    ceiling = view.policy.ceiling if view.policy else None
+    return (view.deleting, view.unreadable, ceiling, view.subject_id, view.subject_name)

@@ -1,0 +1,177 @@
+"""From what a pass found to what people see: the one mapping to conditions, status and the next look."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from entra_access.api.names import GRANT, POLICY, Kind
+from entra_access.api.resources import Meta
+from entra_access.api.status import (
+    Condition,
+    ConditionType,
+    Item,
+    Status,
+    Subject,
+    System,
+    merge_drift,
+    settle_conditions,
+)
+from entra_access.api.times import stamp
+from entra_access.domain.effective import effective_by
+from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.plan import Plan, count
+from entra_access.reconcile.apply import Applied
+
+_CONDITION: Final = {
+    Link.POLICY: ConditionType.POLICY,
+    Link.CEILING: ConditionType.CEILING,
+    Link.SUBJECT: ConditionType.SUBJECT,
+    Link.MEMBERS: ConditionType.MEMBERS,
+    Link.AZURE_ROLES: ConditionType.AZURE_ROLES,
+    Link.BINDINGS: ConditionType.BINDINGS,
+}
+_CHAIN: Final = {
+    POLICY: (Link.SUBJECT, Link.MEMBERS, Link.AZURE_ROLES, Link.BINDINGS),
+    GRANT: (Link.POLICY, Link.CEILING, Link.BINDINGS),
+}
+"""The links of each kind, in order. While nobody is known to give access to, later ones wait."""
+_FIRST: Final = {Link.SUBJECT, Link.POLICY, Link.CEILING}
+
+
+@dataclass(frozen=True)
+class Next:
+    """When to look again: after so many seconds; `failed`: later after each further failure."""
+
+    after: float | None = None
+    failed: bool = False
+
+
+def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
+    """When a pass with these findings is to be repeated without being asked.
+
+    Passing troubles soon, with growing pauses, and not before the service's own Retry-After. What somebody
+    must mend, now and then: it may be mended where no watch sees it.
+    """
+    worst = max((finding.severity for finding in findings), default=Severity.NOTE)
+    if worst is Severity.STALLED and not _passing(findings):
+        return Next(after=stalled_after)
+    if worst is Severity.NOTE:
+        return Next()
+    waits = [f.retry_after for f in findings if f.retry_after is not None]
+    return Next(after=max(waits, default=None), failed=True)
+
+
+def _passing(findings: Iterable[Finding]) -> list[Finding]:
+    return [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
+
+
+def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime) -> Status:
+    """The whole status after a pass."""
+    findings = (*plan.findings, *applied.findings)
+    subject = plan.subject
+    if subject and applied.group_id:
+        subject = replace(subject, object_id=applied.group_id)
+    if subject and not subject.object_id:
+        subject = None
+    if subject is None and any(finding.severity is Severity.UNKNOWN for finding in findings):
+        subject = old.subject
+    failed_bindings = any(finding.link is Link.BINDINGS for finding in applied.findings)
+    drift = () if failed_bindings else plan.drift
+    return Status(
+        observed_generation=meta.generation,
+        conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
+        subject=subject,
+        counts={**old.counts, **plan.counts},
+        inventory=merge_inventory(old.inventory, plan.inventory, applied),
+        effective_by=effective_by(old.effective_by, applied.done, now),
+        drift=merge_drift(
+            old.drift, "Drifted" if plan.drift and failed_bindings else "InSync", drift, stamp(now)
+        ),
+    )
+
+
+def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied) -> tuple[Item, ...]:
+    """The inventory after a pass: what was known, seen or made, without what is gone.
+
+    What lives in Kubernetes is seen completely in each pass, so what was not seen there is gone. What
+    lives elsewhere leaves only when its removal was confirmed.
+    """
+    known = {_key(item): item for item in old if item.system is not System.KUBERNETES}
+    for item in (*seen, *applied.made):
+        before = known.get(_key(item))
+        known[_key(item)] = replace(item, since=before.since) if before and before.id == item.id else item
+    left = (item for item in known.values() if not (item.id and item.id in applied.gone))
+    return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
+
+
+def _key(item: Item) -> tuple[str, ...]:
+    """A role can be assigned anew to another group while the old assignment is still to go, so by id."""
+    name = item.id if item.system is System.AZURE else item.name
+    return (item.system.value, item.kind, name)
+
+
+def _conditions(
+    meta: Meta, plan: Plan, findings: Sequence[Finding], subject: Subject | None
+) -> list[Condition]:
+    def condition(kind: str, status: str, reason: str, message: str) -> Condition:
+        return Condition(kind, status, reason, message, meta.generation)
+
+    ready = _ready(plan, findings)
+    conditions = [condition(ConditionType.READY, *ready)]
+    broken = ""
+    for link in _CHAIN[meta.kind]:
+        own = [finding for finding in findings if finding.link is link]
+        worst = max(own, key=lambda finding: finding.severity, default=None)
+        if worst and worst.severity > Severity.NOTE:
+            said = (_state(worst), worst.reason, _all_texts(own))
+            broken = broken or (_CONDITION[link] if link in _FIRST and subject is None else "")
+        elif broken:
+            said = ("Unknown", "Waiting", f"waiting for {broken}")
+        else:
+            said = ("True", "InPlace", _all_texts(own) or _in_place(meta.kind, link, plan))
+        conditions.append(condition(_CONDITION[link], *said))
+    for kind, severities in (
+        (ConditionType.RECONCILING, {Severity.WAITING, Severity.UNKNOWN}),
+        (ConditionType.STALLED, {Severity.STALLED}),
+    ):
+        those = [finding for finding in findings if finding.severity in severities]
+        if those:
+            conditions.append(condition(kind, "True", those[0].reason, _all_texts(those)))
+    return conditions
+
+
+def _ready(plan: Plan, findings: Sequence[Finding]) -> tuple[str, str, str]:
+    """The status, reason and message of Ready: the worst finding speaks first."""
+    worst = max(findings, key=lambda finding: finding.severity, default=None)
+    if worst is None or worst.severity is Severity.NOTE:
+        return "True", "InPlace", plan.summary
+    return _state(worst), worst.reason, worst.text
+
+
+def _state(finding: Finding) -> str:
+    return "Unknown" if finding.severity is Severity.UNKNOWN else "False"
+
+
+def _all_texts(findings: Iterable[Finding]) -> str:
+    return "; ".join(dict.fromkeys(finding.text for finding in findings))
+
+
+def _in_place(kind: Kind, link: Link, plan: Plan) -> str:
+    """What to say of a link where all is well."""
+    counts = plan.counts
+    match link:
+        case Link.SUBJECT:
+            return f"group {plan.subject.display_name} is in place" if plan.subject else "in place"
+        case Link.MEMBERS:
+            return count(counts.get("members", 0), "member")
+        case Link.AZURE_ROLES:
+            return f"{count(counts.get('azureRoles', 0), 'Azure role')} at the cluster"
+        case Link.BINDINGS if kind is POLICY:
+            return count(counts.get("clusterRoleBindings", 0), "ClusterRoleBinding")
+        case Link.BINDINGS:
+            return count(counts.get("roleBindings", 0), "RoleBinding")
+        case Link.POLICY:
+            return f"the subject is group {plan.subject.display_name}" if plan.subject else "in place"
+        case Link.CEILING:
+            return "within what the policy lets grants give"

@@ -1,0 +1,176 @@
+"""One pass over one resource: gather, plan, apply, status."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY
+from entra_access.api.resources import (
+    AccessPolicy,
+    InvalidFieldError,
+    Meta,
+    NamespaceGrant,
+    read_grant,
+    read_meta,
+    read_policy,
+)
+from entra_access.api.status import ConditionType, Item, Status, System, read_status
+from entra_access.api.times import stamp
+from entra_access.domain.changes import CreateGroup
+from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
+from entra_access.domain.naming import unique_name
+from entra_access.domain.plan import Plan, child_item, plan_children, plan_grant
+from entra_access.domain.policy_plan import GROUP, group_item, plan_policy, plan_policy_removal
+from entra_access.reconcile.apply import Applied, Applier
+from entra_access.reconcile.cache import Body, Key, WatchCache
+from entra_access.reconcile.gather import Gatherer, Place
+from entra_access.reconcile.notes import Notes, notes_of
+from entra_access.reconcile.outcome import Next, make_status, next_look
+
+logger = logging.getLogger(__name__)
+OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
+
+
+class Reconciler:
+    """Makes the world as one resource says, and says how that went."""
+
+    def __init__(
+        self,
+        place: Place,
+        cache: WatchCache,
+        kubernetes: Kubernetes,
+        gatherer: Gatherer,
+        applier: Applier,
+        notes: Notes,
+        clock: Callable[[], datetime],
+        stalled_after: float,
+    ) -> None:
+        self._place = place
+        self._cache = cache
+        self._kubernetes = kubernetes
+        self._gatherer = gatherer
+        self._applier = applier
+        self._notes = notes
+        self._clock = clock
+        self._stalled_after = stalled_after
+
+    async def reconcile(self, key: Key) -> Next:
+        """Look at the resource once. Returns when to look again.
+
+        Never raises `Fault`: what fails is in the status, or, where even that cannot be written, in the log.
+        """
+        body = self._cache.resource(key)
+        try:
+            if body is None:
+                return await self._absent(key)
+            meta = read_meta(body)
+            if meta.deleting:
+                return await self._remove(body) if FINALIZER in meta.finalizers else Next()
+            if meta.kind is POLICY and FINALIZER not in meta.finalizers:
+                body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
+                self._cache.put(POLICY, body)
+            return await self._pass(body)
+        except Missing:
+            return Next()  # gone while it was looked at; the watch will say so
+        except Fault as fault:
+            logger.warning("%s: %s: %s", key, fault.reason, fault.message)
+            return Next(after=fault.retry_after, failed=True)
+
+    async def _pass(self, body: Body) -> Next:
+        meta, old, now = read_meta(body), read_status(body), self._clock()
+        try:
+            resource = read_policy(body) if meta.kind is POLICY else read_grant(body)
+        except InvalidFieldError as error:
+            plan = self._unreadable(meta, error)
+        else:
+            plan = await self._plan(resource, old, now)
+        if any(isinstance(change, CreateGroup) for change in plan.changes) and not group_item(old.inventory):
+            old = await self._announce_group(meta, old, plan, now)
+        applied = await self._applier.run(plan, stamp(now))
+        await self._write_status(meta, body, old, plan, applied)
+        return next_look((*plan.findings, *applied.findings), self._stalled_after)
+
+    async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
+        if isinstance(resource, NamespaceGrant):
+            return plan_grant(resource, self._gatherer.grant(resource), old.inventory, stamp(now))
+        world = await self._gatherer.policy(resource, old, now)
+        name = unique_name(self._place.owner_id, resource.meta.name)
+        return plan_policy(resource, name, self._place.cluster_id, world, old.inventory, stamp(now))
+
+    def _unreadable(self, meta: Meta, error: InvalidFieldError) -> Plan:
+        """A spec that cannot be used changes nothing: what was made before stays."""
+        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+        finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
+        children = self._cache.children(Key(meta.kind.kind, meta.namespace, meta.name))
+        return Plan(findings=(finding,), inventory=tuple(child_item(c.ref, c.uid) for c in children))
+
+    async def _announce_group(self, meta: Meta, old: Status, plan: Plan, now: datetime) -> Status:
+        """Write down that a group is about to be made, before it is.
+
+        Were the operator to end right after making it, a deletion of the policy would else find no trace
+        of a group that is not visible everywhere yet, and leave it behind.
+        """
+        line = Item(System.ENTRA, GROUP, unique_name(self._place.owner_id, meta.name), since=stamp(now))
+        message = "the group is being made"
+        finding = Finding(Link.SUBJECT, Severity.WAITING, "CreatingGroup", message)
+        announced = replace(plan, findings=(finding,), inventory=(*plan.inventory, line), subject=None)
+        status = make_status(meta, old, announced, Applied(), now)
+        written = await self._kubernetes.apply_status(meta, status.as_dict())
+        self._cache.put(meta.kind, written)
+        return status
+
+    async def _remove(self, body: Body) -> Next:
+        """Take away all that a policy made, then let it go."""
+        meta, old, now = read_meta(body), read_status(body), self._clock()
+        world = await self._gatherer.removal(meta, old, now)
+        plan = plan_policy_removal(meta, world, old.inventory, self._place.cluster_id, stamp(now))
+        applied = await self._applier.run(plan, stamp(now))
+        findings = (*plan.findings, *applied.findings)
+        if any(finding.severity > Severity.NOTE for finding in findings):
+            await self._write_status(meta, body, old, plan, applied)
+            return next_look(findings, self._stalled_after)
+        for note in notes_of(old, old, plan, applied):
+            self._notes.add(meta, note, now)
+        left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
+        await self._kubernetes.set_finalizers(meta, left)
+        logger.info("%s: removed with all that it had made", meta)
+        return Next()
+
+    async def _absent(self, key: Key) -> Next:
+        """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
+        children = self._cache.children(key)
+        if not children or key.kind not in {POLICY.kind, GRANT.kind}:
+            return Next()
+        if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
+            return Next(failed=True)  # the watch has not shown it yet
+        removals = plan_children((), children, None, (), "").removals
+        applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
+        return next_look(applied.findings, self._stalled_after)
+
+    async def _write_status(self, meta: Meta, body: Body, old: Status, plan: Plan, applied: Applied) -> None:
+        """Write the status if there is anything new in it, and say so in events and the log."""
+        now = self._clock()
+        new = make_status(meta, old, plan, applied, now)
+        for change in applied.done:
+            logger.info("%s: %s", meta, change)
+        for note in notes_of(old, new, plan, applied):
+            self._notes.add(meta, note, now)
+        if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):
+            return
+        written = await self._kubernetes.apply_status(meta, new.as_dict())
+        self._cache.put(meta.kind, written)
+
+    def _current(self, meta: Meta, body: Body) -> dict[str, object]:
+        """The status that is there now; the pass may have written one itself."""
+        latest = self._cache.resource(Key(meta.kind.kind, meta.namespace, meta.name)) or body
+        return dict(latest.get("status") or {})
+
+
+def _as_compared(status: dict[str, object]) -> dict[str, object]:
+    """A status for comparing: our conditions only, in the order of their types."""
+    conditions = status.get("conditions") or []
+    ours = [c for c in conditions if c["type"] in OURS] if isinstance(conditions, list) else []
+    return {**status, "conditions": sorted(ours, key=lambda condition: str(condition["type"]))}

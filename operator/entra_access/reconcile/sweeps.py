@@ -1,0 +1,73 @@
+"""The slow round: looks at everything again, also at what no watch would tell."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.names import CHILD_KINDS, GRANT, MANAGED_SELECTOR, POLICY
+from entra_access.domain.faults import Fault
+from entra_access.reconcile.cache import Key, WatchCache
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeps:
+    """Every `interval` seconds, give or take a fifth: compare the cache with full lists, queue all policies.
+
+    A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
+    """
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        cache: WatchCache,
+        add: Callable[[Key, float], None],
+        interval: float,
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._cache = cache
+        self._add = add
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Go round until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+            try:
+                await self.compare()
+            except Fault as fault:
+                logger.warning("a round over all objects was not finished: %s", fault.message)
+            # Spread over the interval, so that a round never is a rush on Graph and ARM.
+            for key in self._cache.keys(POLICY):
+                self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - likewise
+
+    async def compare(self) -> None:
+        """Bring the cache up to date with full lists, and queue whatever differed.
+
+        Raises
+        ------
+        Fault
+            A list could not be read; what was known stays.
+        """
+        for kind in (POLICY, GRANT, *CHILD_KINDS):
+            known = self._cache.identities(kind)
+            selector = MANAGED_SELECTOR if kind in CHILD_KINDS else None
+            listed = await self._kubernetes.list_all(kind, selector)
+            there = set()
+            for body in listed:
+                meta = body["metadata"]
+                there.add((meta.get("namespace"), meta["name"]))
+                self._queue(
+                    self._cache.put(kind, {"kind": kind.kind, "apiVersion": kind.api_version, **body})
+                )
+            for namespace, name in known.keys() - there:
+                uid = known[namespace, name]
+                body = await self._kubernetes.get(kind, namespace, name) or {}
+                if not body or body["metadata"]["uid"] != uid:
+                    self._queue(self._cache.drop(kind, namespace, name, uid))
+
+    def _queue(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._add(key, 0.0)
