@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _set_up_logs(settings: Settings) -> None:
-    """Our own lines, and of the libraries only warnings: at lower levels they print whole bodies."""
+    """Our own lines, and of the libraries only errors: at lower levels some print whole bodies."""
     kopf.configure(log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL)
     logging.getLogger("entra_access").setLevel(settings.log_level.upper())
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)  # what they warn of, we say ourselves
 
 
 async def run(settings: Settings) -> None:

@@ -13,8 +13,8 @@ import kopf
 from entra_access.api.names import (
     CHILD_KINDS,
     CLUSTER_ROLE,
-    FINALIZER,
     GRANT,
+    GROUP,
     MANAGED_SELECTOR,
     NAMESPACE,
     POLICY,
@@ -28,7 +28,8 @@ WATCHED: Final = (NAMESPACE, CLUSTER_ROLE, POLICY, GRANT, *CHILD_KINDS)
 def make_settings() -> kopf.OperatorSettings:
     """kopf's settings; why each is as it is stands beside it."""
     settings = kopf.OperatorSettings()
-    settings.persistence.finalizer = FINALIZER
+    # Not ours: kopf takes its own finalizer off whatever has no handler that needs one.
+    settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.posting.enabled = False  # we record events ourselves, under our own name
     settings.scanning.disabled = True  # needs no right to list CRDs and namespaces for its own sake
     settings.peering.standalone = True  # one replica, strategy Recreate

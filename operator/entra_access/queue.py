@@ -101,16 +101,15 @@ class WorkQueue(Generic[K]):
         else:
             self._failures.pop(key, None)
         if key in self._again:
+            # News came while it was worked on: what was found may be old already.
             self._again.discard(key)
-            if not then.failed:
-                self.add(key)
-                return
-            # News does not make a failing service better: it waits its turn, or for the time it was given.
-        if then.failed:
-            self.add_after(key, max(then.after or 0.0, self._backoff(key)) if then.after != 0 else 0.0)
+            self.add(key)
+        elif then.failed:
+            self.add_after(key, max(then.after or 0.0, self._backoff(key, then)))
         elif then.after is not None:
             self.add_after(key, then.after * random.uniform(1.0, 1.2))  # noqa: S311 - jitter is no secret
 
-    def _backoff(self, key: K) -> float:
-        longest = min(FIRST_BACKOFF * 2.0 ** (self._failures[key] - 1), MAX_BACKOFF)
-        return longest * random.uniform(0.7, 1.0)  # noqa: S311 - likewise
+    def _backoff(self, key: K, then: Next) -> float:
+        grown = FIRST_BACKOFF * 2.0 ** min(self._failures[key] - 1, 20)
+        longest = MAX_BACKOFF if then.longest is None else then.longest
+        return min(grown, longest) * random.uniform(0.7, 1.0)  # noqa: S311 - likewise

@@ -232,7 +232,10 @@ class Graph:
     async def _pages(
         self, builder: _Builder, doing: str, *, fresh: bool = False, **query: object
     ) -> AsyncIterator[dict[str, Any]]:
-        page = await self._send(Method.GET, builder, doing, query=query, fresh=fresh)
+        try:
+            page = await self._send(Method.GET, builder, doing, query=query, fresh=fresh)
+        except Missing as error:
+            raise Unavailable(f"{SERVICE} answered 404 when asked to {doing}") from error
         while page:
             for item in page["value"]:
                 yield item

@@ -1,6 +1,6 @@
 """The changes that a plan is made of: run, printed, shown as drift, asserted in tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from entra_access.domain.children import Child, ChildRef
@@ -61,9 +61,10 @@ class AddPrincipals(Change):
     group_id: str | None
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return f"add {len(self.ids)} {self.relation}: {', '.join(self.ids)}"
+        return f"add {self.relation} {', '.join(self.names or self.ids)}"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class RemovePrincipal(Change):
     group_id: str
     relation: str
     id: str
+    name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"remove from {self.relation}: {self.id}"
+        return f"remove {self.name or self.id} from the {self.relation}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class AssignRole(Change):
     description: str
 
     def __str__(self) -> str:
-        return f"assign Azure role {self.role} at {self.scope}"
+        return f"assign Azure role {self.role} at {self.scope.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True)

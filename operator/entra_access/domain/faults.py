@@ -62,6 +62,7 @@ class Fault(Exception):  # noqa: N818 - the word for all of them; each subclass 
 
     reason = "Failed"
     permanent = False
+    expected = False
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -70,7 +71,7 @@ class Fault(Exception):  # noqa: N818 - the word for all of them; each subclass 
 
     def finding(self, link: Link, *, observing: bool = False) -> Finding:
         """What a pass found that met this fault; `observing`: while it was only looking."""
-        passing = Severity.UNKNOWN if observing else Severity.WAITING
+        passing = Severity.UNKNOWN if observing and not self.expected else Severity.WAITING
         severity = Severity.STALLED if self.permanent else passing
         return Finding(link, severity, self.reason, self.message, retry_after=self.retry_after)
 
@@ -94,9 +95,10 @@ class SignInFailed(Fault):
 
 
 class Replicating(Fault):
-    """Made, but not known everywhere yet."""
+    """Made, but not known everywhere yet. Nothing failed: it always is so for a while."""
 
     reason = "Replicating"
+    expected = True
 
 
 class UniqueNameHeld(Fault):

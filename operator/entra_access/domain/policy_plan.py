@@ -21,7 +21,7 @@ from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import assignment_id, assignment_name, binding_name, mail_nickname
 from entra_access.domain.observed import Assignment, Group, PolicyWorld, Principal, Seen
-from entra_access.domain.plan import Plan, count, missing_cluster_roles, plan_children
+from entra_access.domain.plan import Plan, child_item, count, missing_cluster_roles, plan_children
 
 ASSIGNMENT = "RoleAssignment"
 GROUP = "Group"
@@ -60,7 +60,9 @@ def plan_policy(
     if group_id is None and not creating:
         return Plan(findings=tuple(subject.findings), inventory=tuple(subject.inventory))
 
-    visible = isinstance(world.group, Group) and not world.group.deleted
+    if isinstance(world.group, Group) and world.group.deleted:
+        return _only_restore(subject, world, world.group, line)
+    visible = isinstance(world.group, Group)
     members = _plan_principals(policy.group, world, group_id) if visible or creating else _Part()
     roles = _plan_azure_roles(policy, scope, world, group_id, inventory)
     wanted = _cluster_role_bindings(policy, world, group_id)
@@ -82,6 +84,15 @@ def plan_policy(
         summary=f"{name} has {count(members.count, 'member')}, {count(roles.count, 'Azure role')} "
         f"and {count(len(wanted), 'ClusterRole')}",
     )
+
+
+def _only_restore(subject: _Part, world: PolicyWorld, group: Group, line: Item | None) -> Plan:
+    """A deleted group comes back with the members that it had then. Nothing more is given to it, and
+    no grant is told of it, before they have been looked at, which is the next pass."""
+    known = Subject("Group", group.id, group.display_name) if line and line.id == group.id else None
+    changes, findings = tuple(subject.additions), tuple(subject.findings)
+    children = tuple(child_item(child.ref, child.uid) for child in world.children)
+    return Plan(changes, findings, subject=known, inventory=(*subject.inventory, *children))
 
 
 def plan_policy_removal(
@@ -218,17 +229,18 @@ def _plan_relation(
         part.findings.append(seen.finding(Link.MEMBERS, observing=True))
         return 0
     current = {principal.id for principal in seen}
-    adding = tuple(sorted(wanted - current))
+    adding = tuple(sorted(wanted.keys() - current))
     if adding:
-        part.additions.append(AddPrincipals(group_id, relation, adding))
+        names = tuple(wanted[one] for one in adding)
+        part.additions.append(AddPrincipals(group_id, relation, adding, names))
     # Whoever could be one of those that were not found by name, or were not seen at all, stays.
     leaving = [p for p in seen if p.id not in wanted and p.name.lower() not in unresolved]
     if not exact or unseen or not group_id:
         leaving = []
     if relation == "owners" and not wanted:
         leaving = _but_one_user(part, seen, leaving)
-    part.removals += [RemovePrincipal(group_id or "", relation, principal.id) for principal in leaving]
-    return len(current | wanted) - len(leaving)
+    part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
+    return len(current | wanted.keys()) - len(leaving)
 
 
 def _but_one_user(part: _Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
@@ -252,16 +264,16 @@ def _resolve(
     relation: str,
     wished: tuple[Reference, ...],
     principals: Mapping[Reference, Seen[Principal | None]],
-) -> tuple[set[str], set[str], bool]:
-    """Object ids of the references; the names that nobody has; whether one could not be looked up."""
-    wanted: set[str] = set()
+) -> tuple[dict[str, str], set[str], bool]:
+    """Object ids of the references with their names; the names that nobody has; whether one was not seen."""
+    wanted: dict[str, str] = {}
     unresolved: set[str] = set()
     unseen = False
     for index, reference in enumerate(wished):
         path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
         match principals.get(reference):
             case Principal() as principal:
-                wanted.add(principal.id)
+                wanted[principal.id] = reference.value
             case Fault() as fault:
                 unseen = True
                 part.findings.append(fault.finding(Link.MEMBERS))

@@ -37,7 +37,7 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
     """What is worth an event after a pass."""
     for change in applied.done:
         if not isinstance(change, ApplyChild | DeleteChild):
-            yield Note("Normal", _reason(change), str(change))
+            yield Note("Normal", _reason(change), _past(str(change)))
     for item in plan.drift:
         yield Note("Warning", "DriftCorrected", _drift_text(item))
     for kind, wanted, note_type in (
@@ -66,6 +66,13 @@ def _reason(change: Change) -> str:
         "UnassignRole": "RoleUnassigned",
     }
     return verbs[type(change).__name__]
+
+
+def _past(text: str) -> str:
+    """What was to be done, as done: the first word is the verb."""
+    verb, _, rest = text.partition(" ")
+    irregular = {"set": "set"}
+    return f"{irregular.get(verb) or verb.removesuffix('e') + 'ed'} {rest}"
 
 
 def _drift_text(item: DriftItem) -> str:

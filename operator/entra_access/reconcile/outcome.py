@@ -10,6 +10,7 @@ from entra_access.api.resources import Meta
 from entra_access.api.status import (
     Condition,
     ConditionType,
+    DriftItem,
     Item,
     Status,
     Subject,
@@ -19,10 +20,12 @@ from entra_access.api.status import (
 )
 from entra_access.api.times import stamp
 from entra_access.domain.effective import effective_by
-from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.faults import Finding, Link, Replicating, Severity
 from entra_access.domain.plan import Plan, count
 from entra_access.reconcile.apply import Applied
 
+REPLICATION_PAUSE: Final = 3.0
+"""While nothing but replication is awaited: it takes seconds as a rule, so a long pause would be a waste."""
 _CONDITION: Final = {
     Link.POLICY: ConditionType.POLICY,
     Link.CEILING: ConditionType.CEILING,
@@ -41,10 +44,14 @@ _FIRST: Final = {Link.SUBJECT, Link.POLICY, Link.CEILING}
 
 @dataclass(frozen=True)
 class Next:
-    """When to look again: after so many seconds; `failed`: later after each further failure."""
+    """When to look again: after so many seconds; `failed`: later after each further failure.
+
+    `longest` bounds the pause that failures lead to; None: as long as the queue thinks fit.
+    """
 
     after: float | None = None
     failed: bool = False
+    longest: float | None = None
 
 
 def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
@@ -53,17 +60,16 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     Passing troubles soon, with growing pauses, and not before the service's own Retry-After. What somebody
     must mend, now and then: it may be mended where no watch sees it.
     """
-    worst = max((finding.severity for finding in findings), default=Severity.NOTE)
-    if worst is Severity.STALLED and not _passing(findings):
-        return Next(after=stalled_after)
-    if worst is Severity.NOTE:
-        return Next()
-    waits = [f.retry_after for f in findings if f.retry_after is not None]
-    return Next(after=max(waits, default=None), failed=True)
-
-
-def _passing(findings: Iterable[Finding]) -> list[Finding]:
-    return [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
+    passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
+    if passing:
+        waits = [f.retry_after for f in passing if f.retry_after is not None]
+        if len(waits) == len(passing) and not any(waits):
+            return Next(after=0.0)  # nothing failed: there is only more to do
+        replicating = {finding.reason for finding in passing} == {Replicating.reason}
+        longest = REPLICATION_PAUSE if replicating else None
+        return Next(max(waits, default=None), failed=True, longest=longest)
+    stalled = any(finding.severity is Severity.STALLED for finding in findings)
+    return Next(after=stalled_after if stalled else None)
 
 
 def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime) -> Status:
@@ -76,8 +82,7 @@ def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: date
         subject = None
     if subject is None and any(finding.severity is Severity.UNKNOWN for finding in findings):
         subject = old.subject
-    failed_bindings = any(finding.link is Link.BINDINGS for finding in applied.findings)
-    drift = () if failed_bindings else plan.drift
+    drift_state, corrected = _drift(plan, applied, findings)
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
@@ -85,10 +90,16 @@ def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: date
         counts={**old.counts, **plan.counts},
         inventory=merge_inventory(old.inventory, plan.inventory, applied),
         effective_by=effective_by(old.effective_by, applied.done, now),
-        drift=merge_drift(
-            old.drift, "Drifted" if plan.drift and failed_bindings else "InSync", drift, stamp(now)
-        ),
+        drift=merge_drift(old.drift, drift_state, corrected, stamp(now)),
     )
+
+
+def _drift(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> tuple[str, tuple[DriftItem, ...]]:
+    """The state of drift, and which changes by other hands were put right."""
+    if any(finding.link is Link.BINDINGS for finding in applied.findings):
+        return ("Drifted" if plan.drift else "Unknown"), ()
+    unseen = any(finding.severity is Severity.UNKNOWN for finding in findings)
+    return ("Unknown" if unseen else "InSync"), plan.drift
 
 
 def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied) -> tuple[Item, ...]:

@@ -17,7 +17,7 @@ from entra_access.api.resources import (
     read_meta,
     read_policy,
 )
-from entra_access.api.status import ConditionType, Item, Status, System, read_status
+from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.changes import CreateGroup
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
@@ -56,6 +56,7 @@ class Reconciler:
         self._notes = notes
         self._clock = clock
         self._stalled_after = stalled_after
+        self._unsaved_drift: dict[Key, tuple[DriftItem, ...]] = {}
 
     async def reconcile(self, key: Key) -> Next:
         """Look at the resource once. Returns when to look again.
@@ -87,6 +88,8 @@ class Reconciler:
             plan = self._unreadable(meta, error)
         else:
             plan = await self._plan(resource, old, now)
+        # What was put right in a pass whose status could not be written is still worth telling.
+        plan = replace(plan, drift=self._unsaved_drift.pop(_key(meta), ()) + plan.drift)
         if any(isinstance(change, CreateGroup) for change in plan.changes) and not group_item(old.inventory):
             old = await self._announce_group(meta, old, plan, now)
         applied = await self._applier.run(plan, stamp(now))
@@ -104,7 +107,7 @@ class Reconciler:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
-        children = self._cache.children(Key(meta.kind.kind, meta.namespace, meta.name))
+        children = self._cache.children(_key(meta))
         return Plan(findings=(finding,), inventory=tuple(child_item(c.ref, c.uid) for c in children))
 
     async def _announce_group(self, meta: Meta, old: Status, plan: Plan, now: datetime) -> Status:
@@ -160,13 +163,21 @@ class Reconciler:
             self._notes.add(meta, note, now)
         if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):
             return
-        written = await self._kubernetes.apply_status(meta, new.as_dict())
+        try:
+            written = await self._kubernetes.apply_status(meta, new.as_dict())
+        except Fault:
+            self._unsaved_drift[_key(meta)] = plan.drift
+            raise
         self._cache.put(meta.kind, written)
 
     def _current(self, meta: Meta, body: Body) -> dict[str, object]:
         """The status that is there now; the pass may have written one itself."""
-        latest = self._cache.resource(Key(meta.kind.kind, meta.namespace, meta.name)) or body
+        latest = self._cache.resource(_key(meta)) or body
         return dict(latest.get("status") or {})
+
+
+def _key(meta: Meta) -> Key:
+    return Key(meta.kind.kind, meta.namespace, meta.name)
 
 
 def _as_compared(status: dict[str, object]) -> dict[str, object]:

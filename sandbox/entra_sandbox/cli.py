@@ -1,0 +1,171 @@
+"""The command `entra-sandbox`."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from entra_sandbox.client import SandboxClient, SandboxError
+from entra_sandbox.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; give the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "serve":
+        return _serve(options)
+    try:
+        with _connect() as client:
+            return int(_COMMANDS[options.command](client, options) or 0)
+    except (SandboxError, OSError) as error:
+        sys.stderr.write(f"entra-sandbox: {error}\n")
+        return 1
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Only this command needs the web server; the others should start at once.
+    from entra_sandbox.server import Options, serve  # noqa: PLC0415 - as said
+
+    settings = Settings()
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(settings)}
+    try:
+        settings.update({k: v for k, v in given.items() if v is not None})
+    except ValueError as error:
+        sys.stderr.write(f"entra-sandbox: {error}\n")
+        return 2
+    serve(Options(Path(options.dir), options.host, options.port, tuple(options.name), settings))
+    return 0
+
+
+def _connect() -> SandboxClient:
+    url, ca = os.environ.get("SANDBOX_URL"), os.environ.get("SANDBOX_CA")
+    if not url or not ca:
+        raise SandboxError("set SANDBOX_URL and SANDBOX_CA; both are in the sandbox.json that 'serve' writes")
+    return SandboxClient(url, ca)
+
+
+def _token(client: SandboxClient, options: argparse.Namespace) -> None:
+    name = options.user
+    is_user = "@" in name
+    print(client.user_token(name) if is_user else client.app_token(name))
+
+
+def _journal(client: SandboxClient, options: argparse.Namespace) -> None:
+    if options.clear:
+        client.clear_journal()
+        return
+    for entry in client.journal(
+        since=options.since, kind=options.kind, write=True if options.write else None
+    ):
+        print(json.dumps(entry) if options.json else _line(entry))
+
+
+def _line(entry: dict[str, Any]) -> str:
+    query = f"?{entry['query']}" if entry["query"] else ""
+    trouble = f" {entry['code']}" if entry["code"] else ""
+    fault = " (fault)" if entry["fault"] else ""
+    took = f"{entry['duration_ms']:.0f} ms"
+    start = f"{entry['n']:>5} {entry['time']} {entry['kind']:<7} {entry['status']}{trouble}{fault}"
+    return f"{start} {entry['method']} {entry['path']}{query} {took}"
+
+
+def _fault(client: SandboxClient, options: argparse.Namespace) -> None:
+    if options.clear:
+        client.clear_faults()
+        return
+    if options.list:
+        print(json.dumps(client.faults(), indent=2))
+        return
+    fault = client.fault(
+        method=options.method,
+        path_regex=options.path,
+        kind=options.kind,
+        status=options.status,
+        code=options.code,
+        message=options.message,
+        retry_after=options.retry_after,
+        delay_seconds=options.delay,
+        drop=options.drop,
+        after=options.after,
+        count=None if options.count == 0 else options.count,
+    )
+    print(json.dumps(fault))
+
+
+def _reset(client: SandboxClient, _: argparse.Namespace) -> None:
+    client.reset()
+
+
+def _state(client: SandboxClient, _: argparse.Namespace) -> None:
+    print(json.dumps(client.state(), indent=2))
+
+
+def _set(client: SandboxClient, options: argparse.Namespace) -> None:
+    pairs = (setting.partition("=") for setting in options.settings)
+    print(json.dumps(client.settings(**{name: float(value) for name, _, value in pairs}), indent=2))
+
+
+_COMMANDS: dict[str, Any] = {
+    "token": _token,
+    "journal": _journal,
+    "fault": _fault,
+    "reset": _reset,
+    "state": _state,
+    "set": _set,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="entra-sandbox", description="Entra ID, Graph and Azure on one machine."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_serve(commands.add_parser("serve", help="start a sandbox and print where it is"))
+    token = commands.add_parser("token", help="print a token for the cluster")
+    token.add_argument("user", help="a user principal name, or an application id")
+    journal = commands.add_parser("journal", help="show the requests that were answered")
+    journal.add_argument("--since", type=int, help="only those after this number")
+    journal.add_argument("--kind", choices=("graph", "arm", "signin", "webhook"))
+    journal.add_argument("--write", action="store_true", help="only those that asked for a change")
+    journal.add_argument("--json", action="store_true", help="one JSON object a line")
+    journal.add_argument("--clear", action="store_true", help="forget them instead")
+    _add_fault(commands.add_parser("fault", help="make requests fail"))
+    commands.add_parser("reset", help="bring the seed back")
+    commands.add_parser("state", help="show every object")
+    setting = commands.add_parser("set", help="change settings, or show them")
+    setting.add_argument("settings", nargs="*", metavar="NAME=VALUE")
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--dir", required=True, help="folder for certificates, keys and sandbox.json")
+    serve.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--name", action="append", default=[], help="a further name for the certificate")
+    for setting in dataclasses.fields(Settings):
+        flag = "--" + setting.name.replace("_", "-")
+        serve.add_argument(flag, dest=setting.name, type=float if setting.type is float else int, metavar="N")
+
+
+def _add_fault(fault: argparse.ArgumentParser) -> None:
+    fault.add_argument("--method")
+    fault.add_argument("--path", help="regular expression, anywhere in the path")
+    fault.add_argument("--kind", choices=("graph", "arm", "signin", "webhook"))
+    fault.add_argument("--status", type=int)
+    fault.add_argument("--code")
+    fault.add_argument("--message")
+    fault.add_argument("--retry-after", type=float)
+    fault.add_argument("--delay", type=float, help="seconds to wait first")
+    fault.add_argument("--drop", action="store_true", help="close the connection")
+    fault.add_argument("--after", action="store_true", help="do it, then fail: the lost answer")
+    fault.add_argument("--count", type=int, default=1, help="how many times; 0 is without end")
+    fault.add_argument("--list", action="store_true")
+    fault.add_argument("--clear", action="store_true")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,353 @@
+"""The directory: users, service principals and groups, with their links, deletions and history.
+
+Pure memory and pure rules; what a caller may see, and in which words it is refused, is decided by the
+services. Every look-up that a service needs has an index, so that a thousand groups answer as fast as one.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from entra_sandbox.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedCredential:
+    """A token of this issuer, subject and audience may stand in for the application's secret."""
+
+    issuer: str
+    subject: str
+    jwks: dict[str, object]
+    audience: str = "api://AzureADTokenExchange"
+
+
+@dataclass(slots=True)
+class User:
+    """A person. A guest has `#EXT#` in the name and belongs to another tenant."""
+
+    id: str
+    upn: str
+    display_name: str
+    created: float
+    user_type: str = "Member"
+    mail: str | None = None
+    enabled: bool = True
+
+
+@dataclass(slots=True)
+class ServicePrincipal:
+    """An application's self in this tenant, with the Graph permissions that an administrator consented to."""
+
+    id: str
+    app_id: str
+    display_name: str
+    created: float
+    app_roles: set[str] = field(default_factory=set)
+    secret: str = ""
+    federated: list[FederatedCredential] = field(default_factory=list)
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """A line in a group's history: delta queries read it by number, stale lists read it backwards by time."""
+
+    seq: int
+    at: float
+    member: str
+    added: bool
+
+
+@dataclass(slots=True)
+class Group:
+    """A group. Members and owners keep their order of arrival."""
+
+    id: str
+    display_name: str
+    mail_nickname: str
+    created: float
+    visible_at: float
+    description: str | None = None
+    unique_name: str | None = None
+    mail_enabled: bool = False
+    security_enabled: bool = True
+    group_types: list[str] = field(default_factory=list)
+    visibility: str | None = None
+    is_assignable_to_role: bool | None = None
+    created_by_app_id: str | None = None
+    deleted_at: float | None = None
+    members: dict[str, None] = field(default_factory=dict)
+    owners: dict[str, None] = field(default_factory=dict)
+    created_seq: int = 0
+    changed_seq: int = 0
+    history: list[MemberChange] = field(default_factory=list)
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether this is a Microsoft 365 group."""
+        return "Unified" in self.group_types
+
+    @property
+    def security_identifier(self) -> str:
+        """The SID that Windows knows the group by; derived from the id."""
+        return "S-1-12-1-" + "-".join(str(n) for n in struct.unpack("<4I", uuid.UUID(self.id).bytes_le))
+
+
+Principal = User | ServicePrincipal | Group
+
+
+class UniqueNameTakenError(Exception):
+    """Another group, alive or deleted, holds the unique name."""
+
+
+class Directory:
+    """All objects of the tenant and the indexes over them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.seq = 0
+        self.users: dict[str, User] = {}
+        self.service_principals: dict[str, ServicePrincipal] = {}
+        self.groups: dict[str, Group] = {}
+        self.deleted: dict[str, Group] = {}
+        self.purged: dict[str, int] = {}
+        """Groups that are gone for good, with the number of that change: delta queries still report them."""
+        self._users_by_upn: dict[str, str] = {}
+        self._sps_by_app: dict[str, str] = {}
+        self._by_unique_name: dict[str, str] = {}
+        self._by_display_name: dict[str, dict[str, None]] = {}
+        self._by_nickname: dict[str, dict[str, None]] = {}
+        self._parents: dict[str, set[str]] = {}
+        self._fresh: list[Group] = []
+
+    def next_seq(self) -> int:
+        """Number a change: every change to a group gets the next one."""
+        self.seq += 1
+        return self.seq
+
+    # ---- reading
+
+    def find(self, object_id: str) -> Principal | None:
+        """Look up a living object of any kind."""
+        key = object_id.lower()
+        return self.users.get(key) or self.service_principals.get(key) or self.groups.get(key)
+
+    def user(self, name: str) -> User | None:
+        """Look up a user by object id or user principal name."""
+        key = name.lower()
+        return self.users.get(key) or self.users.get(self._users_by_upn.get(key, ""))
+
+    def service_principal_of(self, app_id: str) -> ServicePrincipal | None:
+        """Look up a service principal by its application id."""
+        return self.service_principals.get(self._sps_by_app.get(app_id.lower(), ""))
+
+    def group_named(self, unique_name: str) -> Group | None:
+        """Look up a group by unique name, be it alive or deleted."""
+        group_id = self._by_unique_name.get(unique_name.lower(), "")
+        return self.groups.get(group_id) or self.deleted.get(group_id)
+
+    def groups_with(self, display_name: str) -> list[Group]:
+        """Look up groups by display name, which need not be unique."""
+        return [self.groups[i] for i in self._by_display_name.get(display_name.lower(), ())]
+
+    def groups_nicknamed(self, nickname: str) -> list[Group]:
+        """Look up groups by mail nickname, which need not be unique either."""
+        return [self.groups[i] for i in self._by_nickname.get(nickname.lower(), ())]
+
+    def is_visible(self, principal: Principal) -> bool:
+        """Whether the object has reached all replicas; only groups take their time."""
+        return not isinstance(principal, Group) or principal.visible_at <= self.clock.now()
+
+    def members_of(self, group: Group, lag: float = 0.0) -> list[str]:
+        """Give the ids of living members, as they were `lag` seconds ago."""
+        members = group.members
+        if lag > 0:
+            members = dict(members)
+            cutoff = self.clock.now() - lag
+            for change in reversed(group.history):
+                if change.at <= cutoff:
+                    break
+                if change.added:
+                    members.pop(change.member, None)
+                else:
+                    members[change.member] = None
+        return [m for m in members if self.find(m) is not None]
+
+    def transitive_members_of(self, group: Group) -> list[str]:
+        """Give everything inside the group at any depth, each once; a cycle does no harm."""
+        seen: dict[str, None] = {}
+        todo = [group]
+        while todo:
+            for member in self.members_of(todo.pop()):
+                if member not in seen and member != group.id:
+                    seen[member] = None
+                    if nested := self.groups.get(member):
+                        todo.append(nested)
+        return list(seen)
+
+    def transitive_groups_of(self, object_id: str) -> set[str]:
+        """Give the ids of all living groups that hold the object, directly or through others."""
+        seen: set[str] = set()
+        todo = [object_id]
+        while todo:
+            for parent in self._parents.get(todo.pop(), ()):
+                if parent not in seen and parent in self.groups:
+                    seen.add(parent)
+                    todo.append(parent)
+        return seen
+
+    def horizon(self) -> int:
+        """Give the number of the last change before the oldest group that is not yet visible.
+
+        A delta token must not run ahead of a group which it did not report.
+        """
+        now = self.clock.now()
+        self._fresh = [g for g in self._fresh if g.visible_at > now]
+        return min((g.created_seq - 1 for g in self._fresh), default=self.seq)
+
+    # ---- users and applications
+
+    def add_user(self, user: User) -> User:
+        """Add a user; the name must be free."""
+        if user.upn.lower() in self._users_by_upn:
+            raise ValueError(f"user '{user.upn}' is already there")
+        self.users[user.id] = user
+        self._users_by_upn[user.upn.lower()] = user.id
+        return user
+
+    def remove_user(self, user: User) -> None:
+        """Delete a user; links to it stop counting."""
+        del self.users[user.id]
+        del self._users_by_upn[user.upn.lower()]
+        self._forget_links(user.id)
+
+    def add_service_principal(self, principal: ServicePrincipal) -> ServicePrincipal:
+        """Add an application; its id must be free."""
+        if principal.app_id in self._sps_by_app:
+            raise ValueError(f"application '{principal.app_id}' is already there")
+        self.service_principals[principal.id] = principal
+        self._sps_by_app[principal.app_id] = principal.id
+        return principal
+
+    def remove_service_principal(self, principal: ServicePrincipal) -> None:
+        """Delete an application's service principal; links to it stop counting."""
+        del self.service_principals[principal.id]
+        del self._sps_by_app[principal.app_id]
+        self._forget_links(principal.id)
+
+    # ---- groups
+
+    def add_group(self, group: Group) -> Group:
+        """Add a group; raise `UniqueNameTakenError` when another one, even a deleted one, holds its unique
+        name.
+        """
+        if group.unique_name is not None:
+            self._claim(group, group.unique_name)
+        group.created_seq = group.changed_seq = self.next_seq()
+        self.groups[group.id] = group
+        self._index(group)
+        if group.visible_at > self.clock.now():
+            self._fresh.append(group)
+        return group
+
+    def rename(self, group: Group, *, display_name: str | None = None, nickname: str | None = None) -> None:
+        """Change what the indexes are made of."""
+        self._unindex(group)
+        group.display_name = group.display_name if display_name is None else display_name
+        group.mail_nickname = group.mail_nickname if nickname is None else nickname
+        self._index(group)
+
+    def set_unique_name(self, group: Group, unique_name: str) -> None:
+        """Give a group a unique name; raise `UniqueNameTakenError` when another one has it."""
+        self._claim(group, unique_name)
+        group.unique_name = unique_name
+
+    def touch(self, group: Group) -> None:
+        """Note that a group's properties changed."""
+        group.changed_seq = self.next_seq()
+
+    def delete_group(self, group: Group) -> None:
+        """Delete softly: access ends at once, the unique name stays taken, everything can be restored."""
+        del self.groups[group.id]
+        self._unindex(group)
+        group.deleted_at = self.clock.now()
+        group.changed_seq = self.next_seq()
+        self.deleted[group.id] = group
+
+    def restore_group(self, group: Group) -> None:
+        """Undo a deletion, links included."""
+        del self.deleted[group.id]
+        group.deleted_at = None
+        group.changed_seq = self.next_seq()
+        self.groups[group.id] = group
+        self._index(group)
+
+    def purge_group(self, group: Group) -> None:
+        """Delete for good: the unique name is free again."""
+        if group.id in self.groups:
+            self.delete_group(group)
+        del self.deleted[group.id]
+        if group.unique_name is not None:
+            self._by_unique_name.pop(group.unique_name.lower(), None)
+        for member in group.members:
+            self._parents.get(member, set()).discard(group.id)
+        self._forget_links(group.id)
+        self.purged[group.id] = self.next_seq()
+
+    def expire_deleted(self, retention: float) -> None:
+        """Purge the groups that were deleted longer ago than they are kept."""
+        limit = self.clock.now() - retention
+        while self.deleted:
+            oldest = next(iter(self.deleted.values()))
+            if (oldest.deleted_at or 0) > limit:
+                break
+            self.purge_group(oldest)
+
+    # ---- links
+
+    def add_members(self, group: Group, ids: Iterable[str]) -> None:
+        """Put objects into a group."""
+        for member in ids:
+            if member not in group.members:
+                group.members[member] = None
+                self._parents.setdefault(member, set()).add(group.id)
+                self._record(group, member, added=True)
+
+    def remove_member(self, group: Group, member: str) -> None:
+        """Take an object out of a group."""
+        del group.members[member]
+        self._parents[member].discard(group.id)
+        self._record(group, member, added=False)
+
+    # ---- inside
+
+    def _record(self, group: Group, member: str, *, added: bool) -> None:
+        group.changed_seq = self.next_seq()
+        group.history.append(MemberChange(group.changed_seq, self.clock.now(), member, added))
+
+    def _claim(self, group: Group, unique_name: str) -> None:
+        if self._by_unique_name.setdefault(unique_name.lower(), group.id) != group.id:
+            raise UniqueNameTakenError(unique_name)
+
+    def _index(self, group: Group) -> None:
+        self._by_display_name.setdefault(group.display_name.lower(), {})[group.id] = None
+        self._by_nickname.setdefault(group.mail_nickname.lower(), {})[group.id] = None
+
+    def _unindex(self, group: Group) -> None:
+        del self._by_display_name[group.display_name.lower()][group.id]
+        del self._by_nickname[group.mail_nickname.lower()][group.id]
+
+    def _forget_links(self, object_id: str) -> None:
+        for parent in self._parents.pop(object_id, set()):
+            if group := self.groups.get(parent) or self.deleted.get(parent):
+                group.members.pop(object_id, None)
+                self._record(group, object_id, added=False)
+        for group in self._all_groups():
+            group.owners.pop(object_id, None)
+
+    def _all_groups(self) -> Iterator[Group]:
+        yield from self.groups.values()
+        yield from self.deleted.values()

@@ -1,0 +1,135 @@
+"""Faults on demand: errors, throttling, delays, closed connections, lost answers, for requests that match."""
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from entra_sandbox.exchange import Call, Json, Kind, ServiceError
+
+_CODES: dict[str, dict[int, str]] = {
+    "graph": {
+        429: "TooManyRequests",
+        500: "InternalServerError",
+        503: "ServiceUnavailable",
+        504: "GatewayTimeout",
+    },
+    "arm": {429: "SubscriptionRequestsThrottled", 500: "InternalServerError", 503: "ServiceUnavailable"},
+    "signin": {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"},
+    "webhook": {},
+}
+_FIELDS = {"match", "status", "code", "message", "retry_after", "delay_seconds", "drop", "after", "count"}
+_MATCH = {"method", "path_regex", "kind"}
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong, for which requests, and how many more times; `None` is without end."""
+
+    id: int
+    method: str | None
+    path: re.Pattern[str] | None
+    kind: str | None
+    status: int | None
+    code: str | None
+    message: str | None
+    retry_after: float | None
+    delay_seconds: float
+    drop: bool
+    after: bool
+    left: int | None
+    used: int = 0
+
+    def hits(self, kind: Kind, call: Call) -> bool:
+        """Whether this request is one of those."""
+        if self.left == 0 or self.kind not in (None, kind) or self.method not in (None, call.method):
+            return False
+        return self.path is None or self.path.search(call.path) is not None
+
+    def error(self, kind: Kind) -> ServiceError | None:
+        """Give the refusal to answer with, if that is what this fault does."""
+        if self.status is None:
+            return None
+        code = self.code or _CODES[kind].get(self.status, "InternalServerError")
+        headers = {} if self.retry_after is None else {"retry-after": f"{self.retry_after:g}"}
+        return ServiceError(self.status, code, self.message or "A fault was asked for.", headers=headers)
+
+    def as_json(self) -> Json:
+        """Describe the fault."""
+        match = {
+            "method": self.method,
+            "path_regex": self.path.pattern if self.path else None,
+            "kind": self.kind,
+        }
+        return {
+            "id": self.id,
+            "match": {k: v for k, v in match.items() if v},
+            "status": self.status,
+            "code": self.code,
+            "message": self.message,
+            "retry_after": self.retry_after,
+            "delay_seconds": self.delay_seconds,
+            "drop": self.drop,
+            "after": self.after,
+            "count": self.left,
+            "used": self.used,
+        }
+
+
+class Faults:
+    """The faults that are switched on, oldest first; the first that matches happens."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._ids = itertools.count(1)
+
+    def add(self, body: Json) -> Fault:
+        """Switch a fault on; raise `ValueError` when it is not understood."""
+        match = body.get("match") or {}
+        if unknown := (body.keys() - _FIELDS) | (match.keys() - _MATCH):
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        if match.get("kind") not in (None, *_CODES):
+            raise ValueError(f"kind must be one of {', '.join(_CODES)}")
+        fault = Fault(
+            id=next(self._ids),
+            method=str(match["method"]).upper() if match.get("method") else None,
+            path=re.compile(match["path_regex"], re.IGNORECASE) if match.get("path_regex") else None,
+            kind=match.get("kind"),
+            status=_status(body.get("status")),
+            code=body.get("code"),
+            message=body.get("message"),
+            retry_after=body.get("retry_after"),
+            delay_seconds=float(body.get("delay_seconds") or 0),
+            drop=bool(body.get("drop")),
+            after=bool(body.get("after")),
+            left=body.get("count", 1),
+        )
+        if fault.status is None and not fault.drop and not fault.delay_seconds:
+            raise ValueError("a fault needs a status, a delay_seconds or drop")
+        self._faults.append(fault)
+        return fault
+
+    def take(self, kind: Kind, call: Call) -> Fault | None:
+        """Find the fault for this request and count it."""
+        for fault in self._faults:
+            if fault.hits(kind, call):
+                fault.used += 1
+                fault.left = None if fault.left is None else fault.left - 1
+                return fault
+        return None
+
+    def as_json(self) -> list[Json]:
+        """Describe all faults, also those that are used up."""
+        return [fault.as_json() for fault in self._faults]
+
+    def clear(self) -> None:
+        """Switch everything off."""
+        self._faults.clear()
+
+
+def _status(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 400 <= value <= 599:
+        raise ValueError("status must be an error, 400 to 599")
+    return value

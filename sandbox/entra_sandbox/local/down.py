@@ -1,0 +1,21 @@
+"""``make sandbox-down``: end what ``make sandbox`` started."""
+
+import sys
+
+from entra_sandbox.local.stack import Stack
+from entra_sandbox.local.up import ENV_FILE, FOLDER
+
+
+def main() -> int:
+    """End it. Returns the exit code."""
+    if not FOLDER.exists():
+        print("nothing runs")
+        return 0
+    Stack(FOLDER, detached=True).stop()
+    ENV_FILE.unlink(missing_ok=True)
+    print("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

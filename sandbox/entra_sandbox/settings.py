@@ -1,0 +1,46 @@
+"""The knobs of a sandbox: set at start, read and changed over HTTP."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Settings:
+    """Delays in seconds; a delay of 0 is off."""
+
+    replication_delay: float = 0.0
+    """How long a group that was just created is unknown to other replicas, to members and to ARM."""
+    stale_lists: float = 0.0
+    """How far lists of members and of role assignments lag behind writes."""
+    throttle_scale: float = 1.0
+    """Multiplies the documented throttling limits, burst and refill alike; 0 switches throttling off."""
+    graph_page_size: int = 100
+    """Items in a page of a Graph list for which no $top was asked."""
+    delta_page_size: int = 200
+    """Groups and member changes together in one page of a Graph delta query."""
+    arm_page_size: int = 500
+    """Items in a page of an ARM list."""
+    token_lifetime: int = 3600
+    """Seconds that an access token lives."""
+    delta_token_lifetime: int = 7 * 24 * 3600
+    """Seconds after which a delta token is refused."""
+    soft_delete_retention: int = 30 * 24 * 3600
+    """Seconds after which a deleted group is gone for good."""
+
+    def update(self, values: dict[str, Any]) -> None:
+        """Take new values; raise `ValueError`, and change nothing, when one is unknown or impossible."""
+        fields = {f.name: f.type for f in dataclasses.fields(self)}
+        for name, value in values.items():
+            if name not in fields:
+                raise ValueError(f"unknown setting '{name}'; known are {', '.join(fields)}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ValueError(f"setting '{name}' must be a number that is not negative")
+            if name.endswith("page_size") and (value < 1 or int(value) != value):
+                raise ValueError(f"setting '{name}' must be a whole number of at least 1")
+        for name, value in values.items():
+            setattr(self, name, float(value) if fields[name] is float else int(value))
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all values by name."""
+        return dataclasses.asdict(self)
