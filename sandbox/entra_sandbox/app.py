@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from entra_sandbox import seed
 from entra_sandbox.admin import Admin
 from entra_sandbox.arm import ArmService
-from entra_sandbox.exchange import Call, Kind, Reply, ServiceError
+from entra_sandbox.exchange import NO_ROUTE, Call, Kind, Reply, ServiceError
 from entra_sandbox.faults import Fault, Faults
 from entra_sandbox.graph import GraphService
 from entra_sandbox.journal import Journal
@@ -67,7 +67,7 @@ class App:
         if reply is None:
             await _hang_up(receive, send)
             return
-        if reply.detail == "the sandbox does not serve this route":
+        if reply.detail == NO_ROUTE:
             log.warning("no route for %s %s", call.method, path)
         await _respond(reply, scope, receive, send)
 

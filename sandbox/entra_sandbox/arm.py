@@ -7,7 +7,7 @@ from entra_sandbox import arm_assignments, arm_definitions
 from entra_sandbox.arm_core import Arm
 from entra_sandbox.azure import new_id
 from entra_sandbox.conditions import Attempt
-from entra_sandbox.exchange import Call, Json, Reply, ServiceError
+from entra_sandbox.exchange import NO_ROUTE, Call, Json, Reply, ServiceError
 from entra_sandbox.scopes import normal, resource_group_of, subscription_of
 from entra_sandbox.state import State
 from entra_sandbox.throttle import Throttle
@@ -170,7 +170,7 @@ class ArmService:
             404,
             "InvalidResourceType",
             f"The resource type could not be found for '{call.method} {call.path}'.",
-            detail="the sandbox does not serve this route",
+            detail=NO_ROUTE,
         )
 
     def _dressed(self, call: Call, reply: Reply) -> Reply:

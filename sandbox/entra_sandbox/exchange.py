@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 CallerKind = Literal["app", "user"]
 Kind = Literal["graph", "arm", "signin", "webhook"]
 Json = dict[str, Any]
+NO_ROUTE = "the sandbox does not serve this route"
+"""The detail by which a gap in the sandbox is told from a refusal of the real service."""
 
 
 @dataclass(frozen=True, slots=True)

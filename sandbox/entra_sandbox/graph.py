@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from entra_sandbox import graph_delta, graph_groups, graph_members, graph_reads
 from entra_sandbox.azure import new_id
 from entra_sandbox.clock import graph_time
-from entra_sandbox.exchange import Call, Json, Reply, ServiceError
+from entra_sandbox.exchange import NO_ROUTE, Call, Json, Reply, ServiceError
 from entra_sandbox.graph_core import DetailedError, Graph, Route, read_body
 from entra_sandbox.state import State
 from entra_sandbox.throttle import Throttle
@@ -102,7 +102,8 @@ class GraphService:
         path = call.path.removeprefix("/v1.0").rstrip("/")
         for route in self._routes.get(call.method, ()):
             if found := route.path.fullmatch(path):
-                return route, {k: v for k, v in found.groupdict().items() if v is not None}
+                # OData writes a quote inside quotes twice.
+                return route, {k: v.replace("''", "'") for k, v in found.groupdict().items() if v is not None}
         if any(
             r.path.fullmatch(path) for m, routes in self._routes.items() if m != call.method for r in routes
         ):
@@ -114,7 +115,7 @@ class GraphService:
             404,
             "UnknownError" if not segment else "BadRequest",
             f"Resource not found for the segment '{segment}'.",
-            detail="the sandbox does not serve this route",
+            detail=NO_ROUTE,
         )
 
     def _charge(self, call: Call, cost: int) -> dict[str, str]:

@@ -88,7 +88,6 @@ def create(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
 
 def upsert(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """PATCH /groups(uniqueName='…'): with `Prefer: create-if-missing` a group that is not there is made."""
-    ref["unique"] = ref["unique"].replace("''", "'")
     if "create-if-missing" not in call.headers.get("prefer", "").lower():
         return update(graph, call, ref)
     graph.require(call, ALL_GROUPS)

@@ -1,15 +1,24 @@
-"""The cluster's sign-in, as AKS does it: a TokenReview webhook that reads the groups from the directory."""
+"""What an AKS cluster asks: who a token belongs to (TokenReview), and what Azure RBAC allows
+(SubjectAccessReview).
+
+The user's groups come from the directory at that moment, not from the token.
+"""
 
 from typing import Any
 
+from entra_sandbox.authorize import decide
 from entra_sandbox.directory import ServicePrincipal, User
-from entra_sandbox.exchange import Call, Json, Reply
-from entra_sandbox.seed import AKS_SERVER_APP_ID
+from entra_sandbox.exchange import NO_ROUTE, Call, Json, Reply
+from entra_sandbox.seed import AKS_SERVER_APP_ID, CLUSTER_ID
 from entra_sandbox.state import State
 from entra_sandbox.tokens import BadTokenError, Tokens
 
 _OVERAGE = 200
 """AKS turns service principals away that are in more groups than a token can name; users it looks up."""
+_KINDS = {
+    "/webhooks/token": ("authentication.k8s.io/v1", "TokenReview"),
+    "/webhooks/authorize": ("authorization.k8s.io/v1", "SubjectAccessReview"),
+}
 
 
 class Webhooks:
@@ -21,22 +30,28 @@ class Webhooks:
 
     def handle(self, call: Call) -> Reply:
         """Answer one request."""
-        if call.path != "/webhooks/token":
-            return Reply(404, {"message": f"no webhook at {call.path}"}, code="NotFound")
+        asked = _KINDS.get(call.path)
+        if asked is None:
+            return Reply(404, {"message": f"no webhook at {call.path}"}, code="NotFound", detail=NO_ROUTE)
         if call.method != "POST":
-            return Reply(405, {"message": "a TokenReview is posted"}, code="MethodNotAllowed")
+            return Reply(405, {"message": "a review is posted"}, code="MethodNotAllowed")
+        version, kind = asked
         try:
             review = call.json()
-            token = review["spec"]["token"]
+            spec = dict(review["spec"])
         except (ValueError, KeyError, TypeError):
-            return Reply(400, {"message": "the body is not a TokenReview"}, code="BadRequest")
-        if review.get("apiVersion") != "authentication.k8s.io/v1" or review.get("kind") != "TokenReview":
-            return Reply(
-                400, {"message": "only authentication.k8s.io/v1 TokenReview is known"}, code="BadRequest"
-            )
-        status, problem = self._review(str(token))
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
-        return Reply(200, body, code="Unauthenticated" if problem else "", detail=problem)
+            return Reply(400, {"message": f"the body is not a {kind}"}, code="BadRequest")
+        if (review.get("apiVersion"), review.get("kind")) != asked:
+            return Reply(400, {"message": f"only {version} {kind} is known here"}, code="BadRequest")
+        status, problem = self._answer(call, kind, spec)
+        body = {"apiVersion": version, "kind": kind, "status": status}
+        return Reply(200, body, code=problem and "Refused", detail=problem)
+
+    def _answer(self, call: Call, kind: str, spec: Json) -> tuple[Json, str]:
+        if kind == "TokenReview":
+            return self._review(str(spec.get("token", "")))
+        status = decide(self._state, spec, call.query.get("cluster", CLUSTER_ID))
+        return status, "" if status["allowed"] else str(status["reason"])
 
     def _review(self, token: str) -> tuple[Json, str]:
         try:

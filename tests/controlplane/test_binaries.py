@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from entra_sandbox.local import binaries
 from entra_sandbox.local.programs import PROGRAMS, BinariesError, UnavailableError, machine
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from entra_sandbox.local.download import Download, pinned, release
 from entra_sandbox.local.programs import UnavailableError
 
@@ -135,7 +136,7 @@ def test_an_archive_without_the_program_is_refused(mirror: Mirror, tmp_path: Pat
 def test_without_a_pinned_checksum_nothing_is_even_asked_for(mirror: Mirror, tmp_path: Path) -> None:
     mirror.publish("kubectl", b"the program")
 
-    with pytest.raises(UnavailableError, match="no pinned sha256 for v1.36.3/bin/.*/kubectl: skipping"):
+    with pytest.raises(UnavailableError, match=r"no pinned sha256 for v1\.36\.3/bin/.*/kubectl: skipping"):
         Download(silent, {})("kubectl", tmp_path / "kubectl")
 
     assert mirror.asked == []

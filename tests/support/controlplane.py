@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from entra_sandbox.local.controlplane import ControlPlane
 
 

@@ -1,13 +1,14 @@
 """Kubernetes: Roles and bindings by server-side apply, status, finalizers, events."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, USER_AGENT, Kind
 from entra_access.api.resources import Meta
@@ -226,8 +227,8 @@ def _reason(error: ApiException) -> str:
         return ""
 
 
-async def connect() -> Kubernetes:
-    """Connect as the pod's service account, or else by KUBECONFIG.
+async def connect(kubeconfig: str | None = None) -> Kubernetes:
+    """Connect by the kubeconfig file, or else as the pod's service account, or else by KUBECONFIG.
 
     Raises
     ------
@@ -235,9 +236,9 @@ async def connect() -> Kubernetes:
         There is neither.
     """
     configuration = Configuration()
-    try:
-        load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # likewise
-    except ConfigException:
-        await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # likewise
+    if not kubeconfig and "KUBERNETES_SERVICE_HOST" in os.environ:
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # the client is half typed
+    else:
+        await load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 64
     return Kubernetes(ApiClient(configuration))

@@ -42,7 +42,7 @@ def ensure(tell: Say = say, ways: Iterable[Way] | None = None) -> Binaries:
     `tell` is given a line for whatever takes long. `ways` are how to get a program that is nowhere yet, by
     default downloading, then building. Raises `BinariesError` when one cannot be had.
     """
-    found = _given(tell) | _cached()
+    found = _cached() | _given(tell)
     if missing := [name for name in PROGRAMS if name not in found]:
         folder = cache_folder()
         with locked(folder / ".lock", _impatience(tell)):

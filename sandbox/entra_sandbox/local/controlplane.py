@@ -56,7 +56,7 @@ class ControlPlane:
     def __init__(self, folder: Path, options: Options | None = None, found: Binaries | None = None) -> None:
         """Describe a control plane in that folder and find its programs.
 
-        Finding may take minutes the first time, see `binaries`; raises `BinariesError` when they cannot be had.
+        That may take minutes the first time, see `binaries`; raises `BinariesError` when they cannot be had.
         """
         self.folder = folder.absolute()
         self.options = options or Options()
@@ -107,8 +107,8 @@ class ControlPlane:
         if not self.folder.exists():
             return
         with locked(self.folder / ".lock"):
-            # What the folder says counts: another run may have started anew here. Of what this very run started
-            # there is more to know.
+            # What the folder says counts: another run may have started anew here. About its own
+            # processes this run knows more.
             own = {process.identity: process for process in self._state.processes}
             self._state = State.load(self.folder)
             self._state.processes = [own.get(p.identity, p) for p in self._state.processes]
@@ -267,8 +267,10 @@ class ControlPlane:
 
     def _stop(self) -> None:
         """End what is in the state, the last started first, and write down that nothing runs."""
+        # An API server without its etcd would take its time in vain.
+        seconds = _STOP_SECONDS if self.running() else 0.2
         for process in reversed(self._state.processes):
-            process.stop(_STOP_SECONDS)
+            process.stop(seconds)
         self._state = State(self._state.port)
         self._state.save(self.folder)
 
@@ -281,7 +283,8 @@ class ControlPlane:
 
 def _ok(client: httpx.Client, path: str) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return client.get(path).is_success
+        # Soon given up: on a port that is taken somebody may listen who never answers.
+        return client.get(path, timeout=1.0).is_success
     return False
 
 

@@ -133,10 +133,11 @@ def _take_out(member: str | None, archive: Path, target: Path) -> None:
         archive.replace(target)
         return
     try:
-        with tarfile.open(archive) as tar, target.open("wb") as output:
+        with tarfile.open(archive) as tar:
             content = tar.extractfile(member)
             if content is None:
-                raise UnavailableError(f"{member} in {archive.name} is no file")
-            shutil.copyfileobj(content, output)
+                raise UnavailableError(f"{member} in the archive is no file")
+            with target.open("wb") as output:
+                shutil.copyfileobj(content, output)
     except (KeyError, tarfile.TarError) as error:
         raise UnavailableError(f"{member} cannot be taken out of the archive: {error}") from error

@@ -34,7 +34,7 @@ class Identity:
 
     @staticmethod
     def of(pid: int) -> "Identity | None":
-        """Look a process up; None when it has ended, also when only its exit status is left (a zombie)."""
+        """Look a process up; None when it has ended, also when only its exit status is left."""
         try:
             # The second field is the program's name in parentheses and may hold anything: count from its end.
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -42,7 +42,7 @@ class Identity:
             return None if Path("/proc/self/stat").exists() else _identity_from_ps(pid)
         except ProcessLookupError:
             return None
-        if stat[0] in "ZX":
+        if stat[0] in "ZX" and int(stat[17]) <= 1:  # with more threads than one the others still run
             return None
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return Identity(pid, f"{boot}/{stat[19]}")
@@ -133,7 +133,10 @@ class Process:
 
     def exit_status(self) -> str:
         """Say in words how it ended, as far as this run can know."""
-        code = self.popen.poll() if self.popen is not None else None
+        code = None
+        if self.popen is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # its status may be a moment behind its end
+                code = self.popen.wait(1)
         if code is None:
             return "ended"
         return f"ended with exit status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"

@@ -1,0 +1,220 @@
+"""A whole set-up for the operator's tests: real API server, sandbox, and the operator under its own RBAC."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from entra_sandbox.client import SandboxClient
+from entra_sandbox.local.controlplane import ControlPlaneError
+from entra_sandbox.local.processes import Process
+from entra_sandbox.local.stack import Stack
+
+T = TypeVar("T")
+Body = dict[str, Any]
+DEADLINE = 30.0
+API = "entra-access.dev/v1alpha1"
+_numbers = itertools.count(1)
+
+
+def eventually(probe: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+    """Ask until the answer is true. Raises AssertionError with the last answer when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}; last: {answer!r}")
+        time.sleep(0.05)
+
+
+class Cluster:
+    """One set-up, and what tests ask of it. Names are made unique, so that tests can share it."""
+
+    def __init__(self, folder: Path, *, replication_delay: float = 0.0, **settings: str) -> None:
+        quick = {"ENTRA_ACCESS_STALLED_SECONDS": "1", "ENTRA_ACCESS_ASSIGNMENTS_SECONDS": "0.5"}
+        self.stack = Stack(folder, replication_delay, operator_settings=quick | settings)
+        self.operator: Process | None = None
+
+    # Life
+
+    def start(self) -> None:
+        """Start the sandbox and the control plane."""
+        self.stack.start()
+
+    def stop(self) -> None:
+        """End everything."""
+        self.stack.stop()
+
+    def start_operator(self, **settings: str) -> Process:
+        """Start the operator."""
+        self.operator = self.stack.start_operator(**settings)
+        return self.operator
+
+    def kill_operator(self) -> None:
+        """End the operator as a power cut would."""
+        assert self.operator is not None
+        assert self.operator.popen is not None
+        self.operator.popen.kill()
+        self.operator.popen.wait(10)
+
+    def operator_log(self) -> str:
+        """What all operators of this set-up have logged."""
+        return "".join(
+            file.read_text() for file in sorted((self.stack.folder / "logs").glob("operator*.log"))
+        )
+
+    @property
+    def azure(self) -> SandboxClient:
+        """The sandbox, by its own routes."""
+        return self.stack.azure
+
+    # Kubernetes
+
+    def unique(self, stem: str) -> str:
+        """A name that no other test uses."""
+        return f"{stem}-{next(_numbers)}"
+
+    def namespace(self, stem: str = "team", **labels: str) -> str:
+        """Make a namespace. Returns its name."""
+        name = self.unique(stem)
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        return name
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, user: str | None = None) -> str:
+        """Run kubectl as administrator or as a user of the directory."""
+        return self.stack.kubectl(*arguments, stdin=stdin, user=user)
+
+    def apply(self, *bodies: Body) -> str:
+        """Apply objects."""
+        return self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(bodies))
+
+    def refused(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl, which must fail. Returns what it said."""
+        try:
+            said = self.kubectl(*arguments, stdin=stdin)
+        except ControlPlaneError as error:
+            return str(error)
+        raise AssertionError(f"was accepted: {said}")
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Body:
+        """Read one object."""
+        where = ("-n", namespace) if namespace else ()
+        found: Body = json.loads(self.kubectl("get", kind, name, *where, "-o", "json"))
+        return found
+
+    def list_all(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Body]:
+        """Read all objects of a kind."""
+        where = ("-n", namespace) if namespace else ("-A",)
+        found: list[Body] = json.loads(self.kubectl("get", kind, *where, "-l", selector, "-o", "json"))[
+            "items"
+        ]
+        return found
+
+    def can(self, user: str, verb: str, resource: str, namespace: str | None = None) -> bool:
+        """Ask the API server, as that user, whether they may."""
+        where = ("-n", namespace) if namespace else ("--all-namespaces",)
+        try:
+            return self.kubectl("auth", "can-i", verb, resource, *where, user=user).strip() == "yes"
+        except ControlPlaneError:
+            return False
+
+    # Our resources
+
+    def policy(self, name: str, spec: Mapping[str, Any]) -> Body:
+        """Apply an AccessPolicy. Without a subject in the spec, its group has the policy's name."""
+        subject = {"subject": {"group": {"displayName": name}}}
+        body = {
+            "apiVersion": API,
+            "kind": "AccessPolicy",
+            "metadata": {"name": name},
+            "spec": subject | dict(spec),
+        }
+        self.apply(body)
+        return body
+
+    def grant(self, name: str, namespace: str, policy: str, **spec: Any) -> Body:
+        """Apply a NamespaceGrant."""
+        body = {
+            "apiVersion": API,
+            "kind": "NamespaceGrant",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"policyRef": {"name": policy}, **spec},
+        }
+        self.apply(body)
+        return body
+
+    def condition(self, kind: str, name: str, type_: str, namespace: str | None = None) -> Body:
+        """One condition, or an empty one."""
+        found = self.get(kind, name, namespace)
+        status = found.get("status", {})
+        if status.get("observedGeneration") != found["metadata"]["generation"]:
+            return {}
+        conditions: list[Body] = status.get("conditions", [])
+        return next((c for c in conditions if c["type"] == type_), {})
+
+    def ready(self, kind: str, name: str, namespace: str | None = None, seconds: float = DEADLINE) -> Body:
+        """Wait until it is Ready at its present generation. Returns the object."""
+        last: Body = {}
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            last = self.condition(kind, name, "Ready", namespace)
+            if last.get("status") == "True":
+                return self.get(kind, name, namespace)
+            time.sleep(0.05)
+        raise AssertionError(f"{kind} {name} is not Ready within {seconds:g} s: {last}")
+
+    def waits_for(
+        self,
+        kind: str,
+        name: str,
+        type_: str,
+        reason: str,
+        namespace: str | None = None,
+        seconds: float = DEADLINE,
+    ) -> Body:
+        """Wait until a condition has that reason. Returns the condition."""
+        last: Body = {}
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            last = self.condition(kind, name, type_, namespace)
+            if last.get("reason") == reason:
+                return last
+            time.sleep(0.05)
+        raise AssertionError(f"{type_} of {kind} {name} is not {reason} within {seconds:g} s: {last}")
+
+    # Entra and Azure
+
+    def group(self, name: str) -> Body | None:
+        """The group with that display name, object id or unique name."""
+        return self.azure.group(name)
+
+    def quiet(self, seconds: float = 3.0) -> tuple[list[Body], bool]:
+        """Watch for a while. Returns the writes to Azure, and whether any object in Kubernetes moved."""
+        kinds = "accesspolicies,namespacegrants,roles,rolebindings,clusterrolebindings,events"
+
+        def versions() -> str:
+            return self.kubectl("get", kinds, "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+
+        last = max((entry["n"] for entry in self.azure.journal()), default=0)
+        before = versions()
+        time.sleep(seconds)
+        return self.azure.journal(since=last, write=True), versions() != before
+
+
+@contextmanager
+def running(folder: Path, *, replication_delay: float = 0.0, **settings: str) -> Iterator[Cluster]:
+    """A set-up with a running operator, for one test that cannot share."""
+    cluster = Cluster(folder, replication_delay=replication_delay, **settings)
+    cluster.start()
+    try:
+        cluster.start_operator()
+        yield cluster
+    finally:
+        cluster.stop()

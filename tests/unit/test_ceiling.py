@@ -1,0 +1,233 @@
+"""The ceiling: what a grant may give at most."""
+
+import time
+
+import pytest
+
+from entra_access.api.resources import LabelSelector, Rule
+from entra_access.domain.ceiling import (
+    MAX_SINGLE_PERMISSIONS,
+    beyond,
+    describe,
+    first_uncovered,
+    selects,
+    size,
+)
+from entra_access.domain.faults import Link, Severity
+from unit.builders import a_ceiling, a_grant, a_rule, a_selector
+
+ALL = a_rule("*", "*", "*")
+
+COVERED = {
+    "the same": ([a_rule("get", "pods")], a_rule("get", "pods")),
+    "fewer verbs": ([a_rule("get list watch", "pods")], a_rule("list", "pods")),
+    "every verb": ([a_rule("*", "pods")], a_rule("get deletecollection *", "pods")),
+    "every resource": ([a_rule("get", "*")], a_rule("get", "pods secrets *")),
+    "every resource, subresources too": ([a_rule("get", "*")], a_rule("get", "pods/log pods/exec")),
+    "every group": ([a_rule("get", "deployments", "*")], a_rule("get", "deployments", "apps extensions - *")),
+    "a subresource by name": ([a_rule("get", "pods/log")], a_rule("get", "pods/log")),
+    "a subresource of any resource": (
+        [a_rule("update", "*/scale", "apps")],
+        a_rule("update", "deployments/scale statefulsets/scale */scale", "apps"),
+    ),
+    "one name of any": ([a_rule("get", "secrets")], a_rule("get", "secrets", names="tls")),
+    "one name of several": ([a_rule("get", "secrets", names="tls ca")], a_rule("get", "secrets", names="ca")),
+    "all names": ([a_rule("get", "secrets", names="tls ca")], a_rule("get", "secrets", names="ca tls")),
+    "by several rules together": (
+        [a_rule("get", "pods"), a_rule("list", "pods"), a_rule("get list", "services")],
+        a_rule("get list", "pods services"),
+    ),
+    "by several rules, of several groups": (
+        [a_rule("*", "*", "apps"), a_rule("*", "*", "batch")],
+        a_rule("*", "*", "apps batch"),
+    ),
+    "by several rules, of several names": (
+        [a_rule("get", "secrets", names="a"), a_rule("get", "secrets", names="b")],
+        a_rule("get", "secrets", names="a b"),
+    ),
+    "a URL": ([a_rule("get", urls="/healthz")], a_rule("get", urls="/healthz")),
+    "URLs below": ([a_rule("get", urls="/healthz/*")], a_rule("get", urls="/healthz/etcd /healthz/*")),
+    "every URL": ([a_rule("*", urls="*")], a_rule("get post", urls="/metrics /x/*")),
+    "a rule of everything": ([ALL], a_rule("impersonate escalate", "users pods/exec", "x.io y.io", "n")),
+}
+
+
+@pytest.mark.parametrize(("owned", "wanted"), COVERED.values(), ids=COVERED)
+def test_covered(owned: list[Rule], wanted: Rule) -> None:
+    assert first_uncovered(owned, wanted) is None
+
+
+UNCOVERED = {
+    "nothing is owned": ([], a_rule("get", "pods"), "get pods"),
+    "another verb": ([a_rule("get", "pods")], a_rule("get delete", "pods"), "delete pods"),
+    "every verb by many": ([a_rule("get list watch create", "pods")], a_rule("*", "pods"), "* pods"),
+    "another resource": ([a_rule("get", "pods")], a_rule("get", "pods secrets"), "get secrets"),
+    "every resource by many": ([a_rule("get", "pods secrets")], a_rule("get", "*"), "get *"),
+    "a subresource": ([a_rule("get", "pods")], a_rule("get", "pods/log"), "get pods/log"),
+    "the resource of a subresource": ([a_rule("get", "pods/log")], a_rule("get", "pods"), "get pods"),
+    "another subresource": (
+        [a_rule("get", "*/scale")],
+        a_rule("get", "pods/scale pods/status"),
+        "get pods/status",
+    ),
+    "the resource beside its scale": ([a_rule("get", "*/scale")], a_rule("get", "pods"), "get pods"),
+    "all subresources": ([a_rule("get", "*/scale")], a_rule("get", "*"), "get *"),
+    "another group": (
+        [a_rule("get", "deployments", "apps")],
+        a_rule("get", "deployments", "apps extensions"),
+        "get deployments in API group extensions",
+    ),
+    "the core group": ([a_rule("get", "*", "apps")], a_rule("get", "pods"), "get pods"),
+    "every group by one": ([a_rule("get", "*")], a_rule("get", "*", "*"), "get * in API group *"),
+    "every name": ([a_rule("get", "secrets", names="tls")], a_rule("get", "secrets"), "get secrets"),
+    "another name": (
+        [a_rule("get", "secrets", names="tls")],
+        a_rule("get", "secrets", names="tls ca"),
+        "get secrets ca",
+    ),
+    "a star is no name": (
+        [a_rule("get", "secrets", names="*")],
+        a_rule("get", "secrets", names="tls"),
+        "get secrets tls",
+    ),
+    "each half by another rule": (
+        [a_rule("get", "pods"), a_rule("delete", "secrets")],
+        a_rule("get delete", "pods secrets"),
+        "delete pods",
+    ),
+    "another URL": (
+        [a_rule("get", urls="/healthz")],
+        a_rule("get", urls="/healthz /metrics"),
+        "get /metrics",
+    ),
+    "URLs below": ([a_rule("get", urls="/healthz")], a_rule("get", urls="/healthz/*"), "get /healthz/*"),
+    "the URL above": ([a_rule("get", urls="/api/*")], a_rule("get", urls="/api"), "get /api"),
+    "a URL by a rule of resources": ([ALL], a_rule("get", urls="/metrics"), "get /metrics"),
+    "resources by a rule of URLs": ([a_rule("*", urls="*")], a_rule("get", "pods"), "get pods"),
+}
+
+
+@pytest.mark.parametrize(("owned", "wanted", "first"), UNCOVERED.values(), ids=UNCOVERED)
+def test_the_first_permission_that_is_too_much_is_named(owned: list[Rule], wanted: Rule, first: str) -> None:
+    missing = first_uncovered(owned, wanted)
+    assert missing is not None
+    assert describe(missing) == first
+
+
+def test_no_ceiling_at_all_allows_nothing() -> None:
+    found = beyond(a_grant(a_rule("get", "pods")), None, {})
+    assert found is not None
+    assert (found.link, found.severity, found.reason) == (Link.CEILING, Severity.STALLED, "NoGrantsAllowed")
+    assert found.path == "spec.policyRef.name"
+
+
+def test_an_empty_ceiling_allows_nothing() -> None:
+    found = beyond(a_grant(a_rule("get", "pods")), a_ceiling(), {})
+    assert found is not None
+    assert found.text == (
+        "spec.rules[0]: get pods is beyond AccessPolicy appdev, because its spec.grants.rules do not cover it"
+    )
+
+
+def test_the_rule_that_is_too_much_is_named_by_its_path() -> None:
+    grant = a_grant(a_rule("get", "pods"), a_rule("get", "secrets"))
+    found = beyond(grant, a_ceiling(a_rule("get", "pods")), {})
+    assert found is not None
+    assert found.path == "spec.rules[1]"
+
+
+def test_cluster_roles_must_be_among_those_of_the_ceiling() -> None:
+    ceiling = a_ceiling(ALL, cluster_roles="view edit")
+    assert beyond(a_grant(cluster_roles="edit view"), ceiling, {}) is None
+    found = beyond(a_grant(cluster_roles="view admin"), ceiling, {})
+    assert found is not None
+    assert (found.reason, found.path) == ("BeyondCeiling", "spec.clusterRoles[1]")
+    assert "admin" in found.message
+
+
+def test_a_star_in_the_ceilings_cluster_roles_is_a_name_and_nothing_more() -> None:
+    assert beyond(a_grant(cluster_roles="view"), a_ceiling(cluster_roles="*"), {}) is not None
+
+
+def test_rules_of_a_ceiling_say_nothing_of_cluster_roles() -> None:
+    assert beyond(a_grant(cluster_roles="view"), a_ceiling(ALL), {}) is not None
+
+
+def test_only_in_namespaces_that_the_ceiling_selects() -> None:
+    ceiling = a_ceiling(ALL, namespaces=a_selector(team="appdev"))
+    grant = a_grant(a_rule("get", "pods"))
+    assert beyond(grant, ceiling, {"team": "appdev", "more": "x"}) is None
+    found = beyond(grant, ceiling, {"team": "other"})
+    assert found is not None
+    assert (found.reason, found.path) == ("NamespaceNotAllowed", "metadata.namespace")
+
+
+def test_a_rule_of_too_many_single_permissions_is_refused_even_where_it_is_covered() -> None:
+    many = " ".join(f"n{number}" for number in range(MAX_SINGLE_PERMISSIONS // 2))
+    fits, too_many = a_rule("get list", "pods", names=many), a_rule("get list", "pods", names=f"{many} more")
+    assert (size(fits), size(too_many)) == (MAX_SINGLE_PERMISSIONS, MAX_SINGLE_PERMISSIONS + 2)
+    assert beyond(a_grant(fits), a_ceiling(ALL), {}) is None
+    found = beyond(a_grant(too_many), a_ceiling(ALL), {})
+    assert found is not None
+    assert (found.reason, found.path) == ("RuleTooLarge", "spec.rules[0]")
+
+
+@pytest.mark.parametrize(
+    ("rule", "permissions"),
+    [
+        (a_rule("get", "pods"), 1),
+        (a_rule("get list", "pods secrets services", "- apps"), 12),
+        (a_rule("get list", "pods secrets", names="a b c"), 12),
+        (a_rule("get post", urls="/a /b"), 4),
+    ],
+)
+def test_the_size_of_a_rule(rule: Rule, permissions: int) -> None:
+    assert size(rule) == permissions
+
+
+def test_no_grant_keeps_the_operator_busy() -> None:
+    """The largest grant that the schema lets in: rules at the limit, none covered by one rule alone."""
+    verbs = " ".join(f"verb{number}" for number in range(50))
+    resources = " ".join(f"resource{number}" for number in range(100))
+    rule = a_rule(verbs, resources, "apps batch extensions -")
+    assert size(rule) == MAX_SINGLE_PERMISSIONS
+    ceiling = a_ceiling(*(a_rule("*", "*", group) for group in ("apps", "batch", "extensions", "-")))
+    began = time.process_time()
+    beyond(a_grant(*[rule] * 100), ceiling, {})
+    assert time.process_time() - began < 2.0
+
+
+SELECTORS = {
+    "nothing selects everything": (a_selector(), {"a": "b"}, True),
+    "nothing selects what has no labels": (a_selector(), {}, True),
+    "label": (a_selector(team="x"), {"team": "x"}, True),
+    "label of another value": (a_selector(team="x"), {"team": "y"}, False),
+    "label absent": (a_selector(team="x"), {}, False),
+    "all labels": (a_selector(team="x", env="dev"), {"team": "x", "env": "dev"}, True),
+    "one label of two": (a_selector(team="x", env="dev"), {"team": "x"}, False),
+    "empty label": (a_selector(team=""), {"team": ""}, True),
+    "empty label absent": (a_selector(team=""), {}, False),
+    "In": (a_selector(("team", "In", "x y")), {"team": "y"}, True),
+    "In, other": (a_selector(("team", "In", "x y")), {"team": "z"}, False),
+    "In, absent": (a_selector(("team", "In", "x y")), {}, False),
+    "In the empty value, absent": (a_selector(("team", "In", "-")), {}, False),
+    "NotIn": (a_selector(("team", "NotIn", "x y")), {"team": "z"}, True),
+    "NotIn, among them": (a_selector(("team", "NotIn", "x y")), {"team": "x"}, False),
+    "NotIn, absent": (a_selector(("team", "NotIn", "x y")), {}, True),
+    "Exists": (a_selector(("team", "Exists", "")), {"team": ""}, True),
+    "Exists, absent": (a_selector(("team", "Exists", "")), {}, False),
+    "DoesNotExist": (a_selector(("team", "DoesNotExist", "")), {}, True),
+    "DoesNotExist, there": (a_selector(("team", "DoesNotExist", "")), {"team": ""}, False),
+    "an unknown operator selects nothing": (a_selector(("team", "Like", "x")), {"team": "x"}, False),
+    "labels and expressions": (a_selector(("env", "NotIn", "prod"), team="x"), {"team": "x"}, True),
+    "labels without expressions": (
+        a_selector(("env", "NotIn", "prod"), team="x"),
+        {"team": "x", "env": "prod"},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("selector", "labels", "expected"), SELECTORS.values(), ids=SELECTORS)
+def test_selectors(selector: LabelSelector, labels: dict[str, str], expected: bool) -> None:  # noqa: FBT001
+    assert selects(selector, labels) is expected
