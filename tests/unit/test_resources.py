@@ -14,8 +14,8 @@ from entra_access.api.resources import (
     read_grant,
     read_meta,
     read_policy,
-)from entra_access.domain.ceiling import selects
-
+)
+from entra_access.domain.ceiling import selects
 from unit.builders import a_selector
 
 UPN = "Lead@Contoso.com"

@@ -312,7 +312,11 @@ class Graph:
                 f"the operator's application may not {doing}: grant it Group.ReadWrite.All in Entra"
             )
         if status == 404:
-            return Replicating(f"not visible everywhere yet; it was to {doing}") if fresh else Missing(doing)
+            return (
+                Replicating(f"not visible everywhere yet; it was to {doing}")
+                if fresh
+                else Missing(f"not there when asked to {doing}")
+            )
         return _refusal(status, code, text, doing)
 
 
