@@ -12,6 +12,7 @@ _CLUSTER_ID: Final = re.compile(
     r"(Microsoft\.ContainerService/managedClusters|Microsoft\.Kubernetes/connectedClusters)/[^/]+",
     re.IGNORECASE,
 )
+_OWNER_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class SettingError(ValueError):
@@ -74,7 +75,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cluster_id=cluster_id,
         subscription=match["subscription"],
         identity=_read_identity(env),
-        owner_id=env.optional("ENTRA_ACCESS_OWNER_ID"),
+        owner_id=_read_owner_id(env),
         graph_url=env.url("ENTRA_ACCESS_GRAPH_URL", Settings.graph_url),
         arm_url=env.url("ENTRA_ACCESS_ARM_URL", Settings.arm_url),
         workers=int(env.number("ENTRA_ACCESS_WORKERS", Settings.workers, least=1)),
@@ -86,6 +87,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_format=env.choice("ENTRA_ACCESS_LOG_FORMAT", ("plain", "json")),
         log_level=env.choice("ENTRA_ACCESS_LOG_LEVEL", ("info", "warning", "debug")),
     )
+
+
+def _read_owner_id(env: "_Environment") -> str | None:
+    owner_id = env.optional("ENTRA_ACCESS_OWNER_ID")
+    if owner_id and not _OWNER_ID.fullmatch(owner_id):
+        raise SettingError("ENTRA_ACCESS_OWNER_ID must be 1 to 64 letters, digits and hyphens")
+    return owner_id
 
 
 def _read_identity(env: "_Environment") -> Identity:

@@ -66,6 +66,8 @@ class Graph:
         base = url.rstrip("/")
         headers = {"User-Agent": USER_AGENT}
         plain = httpx.AsyncClient(verify=trust(ca_file), timeout=TIMEOUT, headers=headers, http2=False)
+        # The SDK wraps these in a transport that never closes them, so they are kept for closing.
+        self._transports = [plain._transport, *plain._mounts.values()]  # noqa: SLF001 - httpx shows no other way
         # No retries inside the SDK: it would repeat a POST after a 504, and hold a worker for minutes.
         options = {RetryHandlerOption.get_key(): RetryHandlerOption(max_retries=0, should_retry=False)}
         self._http = GraphClientFactory.create_with_default_middleware(client=plain, options=options)
@@ -80,6 +82,9 @@ class Graph:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        for transport in self._transports:
+            if transport:
+                await transport.aclose()
 
     async def group_by_unique_name(self, unique_name: str) -> Group | None:
         """The group with that uniqueName, or None.
