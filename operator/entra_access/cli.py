@@ -81,6 +81,7 @@ async def run(settings: Settings) -> None:
         read = partial(arm.assignments_at, settings.cluster_id)
         assignments = Assignments(read, settings.assignments_seconds)
         notes = Notes(kubernetes)
+        queue: WorkQueue[Key] = WorkQueue()
         reconciler = Reconciler(
             place,
             cache,
@@ -88,13 +89,13 @@ async def run(settings: Settings) -> None:
             Gatherer(place, cache, graph, arm, assignments),
             Applier(cache, graph, arm, kubernetes, assignments),
             notes,
+            tell=queue.add,
             clock=lambda: datetime.now(UTC),
             stalled_after=settings.stalled_seconds,
         )
-        queue: WorkQueue[Key] = WorkQueue(reconciler.reconcile)
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
-        ours = [queue.run(settings.workers), notes.run(), sweeps.run()]
+        ours = [queue.run(reconciler.reconcile, settings.workers), notes.run(), sweeps.run()]
         await _until_one_ends(ours, make_registry(cache, queue.add), settings)
 
 

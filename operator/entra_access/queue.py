@@ -23,8 +23,7 @@ MAX_BACKOFF: Final = 60.0
 class WorkQueue(Generic[K]):
     """Keys that are due, and workers that take them up. Belongs to one event loop."""
 
-    def __init__(self, work: Callable[[K], Awaitable[Next]]) -> None:
-        self._work = work
+    def __init__(self) -> None:
         self._due: deque[K] = deque()
         self._waiting: set[K] = set()
         self._working: set[K] = set()
@@ -66,13 +65,13 @@ class WorkQueue(Generic[K]):
         """Whether nothing is due and nothing is worked on."""
         return not (self._due or self._working)
 
-    async def run(self, workers: int) -> None:
-        """Work until cancelled."""
+    async def run(self, work: Callable[[K], Awaitable[Next]], workers: int) -> None:
+        """Work until cancelled; `work` looks at one key and says when to look again."""
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
-                group.create_task(self._worker(), name=f"worker {number}")
+                group.create_task(self._worker(work), name=f"worker {number}")
 
-    async def _worker(self) -> None:
+    async def _worker(self, work: Callable[[K], Awaitable[Next]]) -> None:
         while True:
             while not self._due:
                 self._news.clear()
@@ -81,14 +80,15 @@ class WorkQueue(Generic[K]):
             self._waiting.discard(key)
             self._working.add(key)
             try:
-                then = await self._look(key)
+                then = await self._look(work, key)
             finally:
                 self._working.discard(key)
             self._schedule(key, then)
 
-    async def _look(self, key: K) -> Next:
+    @staticmethod
+    async def _look(work: Callable[[K], Awaitable[Next]], key: K) -> Next:
         try:
-            return await self._work(key)
+            return await work(key)
         except Exception as error:  # noqa: BLE001 - a defect in one pass must not stop the others
             # Where it happened, not what it said: the words could be those of a response.
             frames = "".join(traceback.format_tb(error.__traceback__))

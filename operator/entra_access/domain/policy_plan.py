@@ -36,6 +36,7 @@ class _Part:
     findings: list[Finding] = field(default_factory=list)
     inventory: list[Item] = field(default_factory=list)
     count: int = 0
+    name: str = ""  # the display name that the group will have; empty where it is not seen now
 
 
 def group_item(inventory: Iterable[Item]) -> Item | None:
@@ -70,7 +71,7 @@ def plan_policy(
     findings = missing_cluster_roles(policy.cluster_roles, world.cluster_roles)
     additions = subject.additions + members.additions + roles.additions + list(children.additions)
     removals = list(children.removals) + roles.removals + members.removals
-    name = policy.group.display_name
+    name = subject.name
     counts = {"azureRoles": roles.count, "clusterRoleBindings": len(wanted)}
     if visible or creating:
         counts["members"] = members.count
@@ -146,6 +147,7 @@ def _plan_subject(
             else:
                 create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
                 part.additions.append(create)
+                part.name = wish.display_name
         case Group(deleted=True) as group:
             part.additions.append(RestoreGroup(group.id, group.display_name))
             part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
@@ -166,10 +168,12 @@ def _plan_attributes(
         "mailNickname": group.mail_nickname,
         "description": group.description or None,
     }
+    part.name = wish.display_name
     if wanted["displayName"] != found["displayName"]:
         refusal = _refused_name(wish, world)
         if refusal:
             part.findings.append(refusal)
+            part.name = group.display_name
             wanted |= {"displayName": group.display_name, "mailNickname": group.mail_nickname}
     different = tuple((name, value) for name, value in wanted.items() if value != found[name])
     if different:

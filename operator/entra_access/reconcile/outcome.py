@@ -75,13 +75,7 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
 def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime) -> Status:
     """The whole status after a pass."""
     findings = (*plan.findings, *applied.findings)
-    subject = plan.subject
-    if subject and applied.group_id:
-        subject = replace(subject, object_id=applied.group_id)
-    if subject and not subject.object_id:
-        subject = None
-    if subject is None and any(finding.severity is Severity.UNKNOWN for finding in findings):
-        subject = old.subject
+    subject = _subject(old, plan, applied, findings)
     drift_state, corrected = _drift(plan, applied, findings)
     return Status(
         observed_generation=meta.generation,
@@ -92,6 +86,19 @@ def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: date
         effective_by=effective_by(old.effective_by, applied.done, now),
         drift=merge_drift(old.drift, drift_state, corrected, stamp(now)),
     )
+
+
+def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Finding]) -> Subject | None:
+    """Who has the access now. What was not seen in this pass stays as it was known."""
+    subject = plan.subject
+    if subject is None:
+        unseen = any(finding.severity is Severity.UNKNOWN for finding in findings)
+        return old.subject if unseen else None
+    object_id = applied.group_id or subject.object_id
+    if not object_id:
+        return None
+    known = old.subject.display_name if old.subject and old.subject.object_id == object_id else ""
+    return replace(subject, object_id=object_id, display_name=subject.display_name or known)
 
 
 def _drift(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> tuple[str, tuple[DriftItem, ...]]:

@@ -45,6 +45,7 @@ class Reconciler:
         gatherer: Gatherer,
         applier: Applier,
         notes: Notes,
+        tell: Callable[[Key], None],
         clock: Callable[[], datetime],
         stalled_after: float,
     ) -> None:
@@ -54,6 +55,7 @@ class Reconciler:
         self._gatherer = gatherer
         self._applier = applier
         self._notes = notes
+        self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
         self._unsaved_drift: dict[Key, tuple[DriftItem, ...]] = {}
@@ -72,7 +74,7 @@ class Reconciler:
                 return await self._remove(body) if FINALIZER in meta.finalizers else Next()
             if meta.kind is POLICY and FINALIZER not in meta.finalizers:
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
-                self._cache.put(POLICY, body)
+                self._take_in(meta, body)
             return await self._pass(body)
         except Missing:
             return Next()  # gone while it was looked at; the watch will say so
@@ -85,7 +87,7 @@ class Reconciler:
         try:
             resource = read_policy(body) if meta.kind is POLICY else read_grant(body)
         except InvalidFieldError as error:
-            plan = self._unreadable(meta, error)
+            plan = self._unreadable(meta, old, error)
         else:
             plan = await self._plan(resource, old, now)
         # What was put right in a pass whose status could not be written is still worth telling.
@@ -103,12 +105,13 @@ class Reconciler:
         name = unique_name(self._place.owner_id, resource.meta.name)
         return plan_policy(resource, name, self._place.cluster_id, world, old.inventory, stamp(now))
 
-    def _unreadable(self, meta: Meta, error: InvalidFieldError) -> Plan:
+    def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(_key(meta))
-        return Plan(findings=(finding,), inventory=tuple(child_item(c.ref, c.uid) for c in children))
+        kept = tuple(child_item(child.ref, child.uid) for child in children)
+        return Plan(findings=(finding,), subject=old.subject, inventory=kept)
 
     async def _announce_group(self, meta: Meta, old: Status, plan: Plan, now: datetime) -> Status:
         """Write down that a group is about to be made, before it is.
@@ -121,8 +124,7 @@ class Reconciler:
         finding = Finding(Link.SUBJECT, Severity.WAITING, "CreatingGroup", message)
         announced = replace(plan, findings=(finding,), inventory=(*plan.inventory, line), subject=None)
         status = make_status(meta, old, announced, Applied(), now)
-        written = await self._kubernetes.apply_status(meta, status.as_dict())
-        self._cache.put(meta.kind, written)
+        self._take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
         return status
 
     async def _remove(self, body: Body) -> Next:
@@ -168,7 +170,20 @@ class Reconciler:
         except Fault:
             self._unsaved_drift[_key(meta)] = plan.drift
             raise
-        self._cache.put(meta.kind, written)
+        self._take_in(meta, written)
+
+    def _take_in(self, meta: Meta, written: Body) -> None:
+        """Take in the answer to an own write, and tell whom it concerns.
+
+        The watch's echo of it will be no news then. So this is where grants learn of a new subject, and
+        where a spec is noticed that somebody changed between our reading and our writing.
+        """
+        own = _key(meta)
+        for key in self._cache.put(meta.kind, written) - {own}:
+            self._tell(key)
+        now = read_meta(written)
+        if (now.generation, now.deleting) != (meta.generation, meta.deleting):
+            self._tell(own)
 
     def _current(self, meta: Meta, body: Body) -> dict[str, object]:
         """The status that is there now; the pass may have written one itself."""
