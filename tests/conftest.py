@@ -7,6 +7,12 @@ import pytest
 from support.sandbox import RunningSandbox, start_sandbox
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the Graph SDK's warnings about itself pass: it gives them while it is imported, whoever does so."""
+    for text in ("GetQueryParameters is deprecated", "This class is deprecated. Please use the generic"):
+        config.addinivalue_line("filterwarnings", f"ignore:{text}:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """One sandbox for all tests of a worker, in whatever state the last test left it."""

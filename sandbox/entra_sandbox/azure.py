@@ -3,7 +3,7 @@ indexes.
 """
 
 import uuid
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -130,9 +130,12 @@ class Assignments:
     def below(self, scope: str) -> Iterator[RoleAssignment]:
         """Give the assignments strictly below a scope."""
         own = normal(scope)
-        # The root and management groups hold every subscription: nothing of theirs is a prefix.
-        prefix = "/subscriptions/" if own == ROOT or is_management_group(own) else own + "/"
-        start = bisect_left(self._scopes, prefix)
+        if own == ROOT:
+            prefix = ROOT
+        else:
+            # A management group holds the subscriptions, though its id is no prefix of theirs.
+            prefix = "/subscriptions/" if is_management_group(own) else f"{own}/"
+        start = bisect_right(self._scopes, prefix)
         for place in self._scopes[start:]:
             if not place.startswith(prefix):
                 break

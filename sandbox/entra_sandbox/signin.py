@@ -111,8 +111,9 @@ class SignIn:
                 f"The app requested an unsupported grant type '{grant}'.",
             )
         principal = self._application(_required(form, "client_id"))
+        scope = _required(form, "scope")
         self._authenticate(principal, form)
-        audience, with_roles = self._audience(_required(form, "scope"))
+        audience, with_roles = self._audience(scope)
         lifetime = self._state.settings.token_lifetime
         token = self._tokens.for_app(principal, audience, lifetime, with_roles=with_roles)
         body = {

@@ -1,6 +1,7 @@
 """What a cluster does that the operator counts on: this one is real, and does it."""
 
 import json
+import ssl
 import uuid
 
 import httpx
@@ -47,6 +48,15 @@ def test_only_its_owner_can_read_its_files(plane: ControlPlane) -> None:
     for file in (plane.kubeconfig, plane.folder / "certs" / "ca.key", plane.folder / "certs" / "admin.key"):
         assert file.stat().st_mode & 0o077 == 0
     assert plane.etcd_socket.is_socket()
+
+
+def test_its_certificates_pass_a_strict_verifier(plane: ControlPlane) -> None:
+    context = ssl.create_default_context(cafile=str(plane.ca_file))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # what Python does by itself from 3.13 on
+
+    answer = httpx.get(f"{plane.url}/livez", verify=context, trust_env=False)
+
+    assert answer.text == "ok"
 
 
 def test_server_side_apply_knows_who_owns_a_field(plane: ControlPlane, namespace: str) -> None:

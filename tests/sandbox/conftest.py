@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from support.azure import Caller
 from support.azure import operator as operator_of
 from support.sandbox import RunningSandbox

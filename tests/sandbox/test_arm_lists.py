@@ -1,6 +1,7 @@
 """Lists in ARM: which assignments and definitions a scope and a filter give."""
 
 import pytest
+
 from entra_sandbox import seed
 from support.azure import AKS_READER, AUTHORIZATION, Caller, code
 from support.sandbox import RunningSandbox

@@ -5,6 +5,7 @@ import uuid
 
 import httpx
 import pytest
+
 from entra_sandbox import seed
 from support.azure import AKS_READER, AKS_WRITER, AUTHORIZATION, MISSING, Caller, code, message, role_id
 from support.azure import caller as caller_of
@@ -138,8 +139,8 @@ def test_who_may_not_write_is_told_in_arms_words(sandbox: RunningSandbox, http: 
     assert message(answer) == (
         f"The client '{seed.PIPELINE_CLIENT_ID}' with object id '{seed.PIPELINE_OBJECT_ID}' does not have "
         "authorization to perform action 'Microsoft.Authorization/roleAssignments/write' over scope "
-        f"'{seed.CLUSTER_ID}/providers/Microsoft.Authorization/roleAssignments/{NAME}' or the scope is invalid. "
-        "If access was recently granted, please refresh your credentials."
+        f"'{seed.CLUSTER_ID}/providers/Microsoft.Authorization/roleAssignments/{NAME}' or the scope is "
+        "invalid. If access was recently granted, please refresh your credentials."
     )
     listed = pipeline.arm("GET", f"{seed.CLUSTER_ID}/{AUTHORIZATION}/roleAssignments")
     assert code(listed) == (403, "AuthorizationFailed")

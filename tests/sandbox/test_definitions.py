@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from entra_sandbox import seed
 from support.azure import AKS_READER, AUTHORIZATION, MISSING, Caller, code, message
 from support.azure import caller as caller_of
@@ -13,7 +14,9 @@ NAME = "77777777-2222-4333-8444-555555555555"
 POD_DELETE = "Microsoft.ContainerService/managedClusters/pods/delete"
 
 
-def _put(operator: Caller, name: str = NAME, scope: str = seed.RESOURCE_GROUP, **fields: Any) -> httpx.Response:
+def _put(
+    operator: Caller, name: str = NAME, scope: str = seed.RESOURCE_GROUP, **fields: Any
+) -> httpx.Response:
     properties = {
         "roleName": "Pod Restarter",
         "description": "Restarts pods",

@@ -1,6 +1,7 @@
 """Lists in Graph: filters, counting, paging, people and applications."""
 
 import pytest
+
 from entra_sandbox import seed
 from support.azure import MISSING, Caller, code, message
 from support.azure import caller as caller_of

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+
 from entra_sandbox import seed
 from support.azure import MISSING, Caller, code, group_body, link, message
 from support.sandbox import RunningSandbox
@@ -21,7 +22,7 @@ def test_a_new_group_is_answered_as_graph_does(operator: Caller) -> None:
     )
     assert answer.headers["odata-version"] == "4.0"
     assert answer.headers["x-ms-resource-unit"] == "1"
-    assert uuid.UUID(answer.headers["request-id"])
+    assert uuid.UUID(answer.headers["request-id"]).version == 4
     assert answer.headers["content-type"].startswith("application/json;odata.metadata=minimal")
     assert group["@odata.context"] == "https://graph.microsoft.com/v1.0/$metadata#groups/$entity"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", group["createdDateTime"])
@@ -86,7 +87,8 @@ def test_errors_have_graphs_envelope(operator: Caller) -> None:
     assert code(answer) == (404, "Request_ResourceNotFound")
     error = answer.json()["error"]
     assert error["message"] == (
-        f"Resource '{MISSING}' does not exist or one of its queried reference-property objects are not present."
+        f"Resource '{MISSING}' does not exist or one of its queried reference-property objects "
+        "are not present."
     )
     assert error["innerError"]["client-request-id"] == "mine"
     assert error["innerError"]["request-id"] == answer.headers["request-id"]

@@ -1,6 +1,7 @@
 """Members and owners in Graph."""
 
 import pytest
+
 from entra_sandbox import seed
 from support.azure import MISSING, Caller, code, link, message
 from support.sandbox import RunningSandbox

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from entra_sandbox import seed
 from support.azure import MISSING, Caller, code, group_body, link, message
 from support.azure import caller as caller_of

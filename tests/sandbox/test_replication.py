@@ -1,6 +1,7 @@
 """Replication delay and stale lists: what a client sees too late."""
 
 import pytest
+
 from entra_sandbox import seed
 from support.azure import AKS_READER, Caller, code, link, message
 from support.sandbox import RunningSandbox

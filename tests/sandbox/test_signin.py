@@ -8,6 +8,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+
 from entra_sandbox import seed
 from entra_sandbox.signin import JWT_BEARER
 from support.sandbox import RunningSandbox

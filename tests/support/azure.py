@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import httpx
+
 from entra_sandbox import seed
 from support.sandbox import RunningSandbox
 
@@ -44,7 +45,9 @@ class Caller:
     def upsert(self, unique_name: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Upsert a group by unique name."""
         content = group_body(unique_name) if body is None else body
-        return self.graph("PATCH", f"/groups(uniqueName='{unique_name}')", content, prefer="create-if-missing")
+        return self.graph(
+            "PATCH", f"/groups(uniqueName='{unique_name}')", content, prefer="create-if-missing"
+        )
 
     def add_member(self, group_id: str, member: str) -> httpx.Response:
         """Link one member."""

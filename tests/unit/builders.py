@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from entra_access.api.names import (
     CLUSTER_ROLE,
@@ -29,9 +29,11 @@ from entra_access.api.resources import (
 )
 from entra_access.api.status import Item, System
 from entra_access.domain.children import Child, ChildRef, SeenChild, seen_child
+from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, assignment_name, binding_name, mail_nickname, role_name
 from entra_access.domain.observed import Assignment, GrantWorld, Group, PolicyView, PolicyWorld, Principal
 
+T = TypeVar("T")
 EVERYWHERE: Final = LabelSelector((), ())
 AT: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW: Final = "2026-11-23T12:00:00Z"
@@ -49,6 +51,12 @@ GRANT_UID: Final = "uid-of-dev-access"
 def words(text: str) -> tuple[str, ...]:
     """The words of a text; ``-`` stands for the empty word."""
     return tuple("" if word == "-" else word for word in text.split())
+
+
+def got(value: T | Fault) -> T:
+    """The value that was seen, where the test knows that it was."""
+    assert not isinstance(value, Fault)
+    return value
 
 
 def guid(text: str) -> str:

@@ -18,9 +18,8 @@ from entra_access.domain.changes import (
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.faults import Denied, Fault, Link, Severity, Throttled, Unavailable
-from entra_access.domain.naming import assignment_id
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.faults import Severity, Throttled
+from entra_access.domain.observed import PolicyWorld
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied
@@ -39,8 +38,6 @@ from unit.builders import (
     group_line,
     guid,
     nothing_yet,
-    principal,
-    ref,
     role_line,
     seen,
     steady,
@@ -355,109 +352,17 @@ def test_the_order_in_which_namesakes_are_found_does_not_matter() -> None:
     assert plan(a_policy(), worlds[0]).findings == plan(a_policy(), worlds[1]).findings
 
 
-def test_a_refused_policy_still_has_what_it_has() -> None:
-    """Its group is gone for good and its name taken: the bindings are there, and the inventory says so."""
+def test_nothing_is_given_to_a_group_that_is_gone_while_another_cannot_be_made() -> None:
     policy = a_policy(**FULL)
     world, inventory = steady(policy)
-    gone = replace(nothing_yet(policy), children=world.children, claimant="other")
-    made = plan(policy, gone, inventory)
-    assert removals(made.changes) == []
+    made = plan(policy, replace(nothing_yet(policy), children=world.children, claimant="other"), inventory)
+    assert made.changes == ()
+    assert made.subject is None
     kept = merge_inventory(inventory, made.inventory, Applied())
     assert {item.key for item in kept} >= {child_line(child).key for child in world.children}
-
-
-FAULTS: list[Fault] = [Unavailable("down"), Throttled("slowly", retry_after=9), Denied("no right")]
-
-
-def unseen(field: str, fault: Fault, policy: Any, world: PolicyWorld) -> PolicyWorld:
-    """The world where one observation failed; ``roles/Reader`` is that of one role."""
-    name, _, key = field.partition("/")
-    if name == "roles":
-        return replace(world, roles={**world.roles, key: fault})
-    if name == "principals":
-        return replace(world, principals={**world.principals, ref(key): fault})
-    if name == "group":  # what hangs on the group was not seen either
-        return replace(world, group=fault, members=(), owners=())
-    return replace(world, **{name: fault})
-
-
-OBSERVED = ["group", "members", "owners", "assignments", "roles/Reader", "principals/a@x.io", "namesakes"]
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.reason)
-@pytest.mark.parametrize("field", OBSERVED)
-def test_unknown_is_not_absent(field: str, fault: Fault) -> None:
-    policy = a_policy(**FULL)
-    world, inventory = steady(policy)
-    made = plan(policy, unseen(field, fault, policy, world), inventory)
-    assert made.changes == ()
-    assert merge_inventory(inventory, made.inventory, Applied()) == merge_inventory((), inventory, Applied())
-    assert made.subject is not None
-    assert made.subject.object_id == GROUP_ID
-    if field == "namesakes":
-        return  # not needed while nothing is renamed
-    (finding,) = made.findings
-    assert finding.severity is (Severity.STALLED if fault.permanent else finding.severity)
-    assert finding.severity in {Severity.UNKNOWN, Severity.WAITING, Severity.STALLED}
-    assert (finding.reason, finding.retry_after) == (fault.reason, fault.retry_after)
-
-
-SHRUNK: dict[str, tuple[str, dict[str, Any], type[Change]]] = {
-    "members": ("members", {"members": "a@x.io"}, RemovePrincipal),
-    "owners": ("owners", {"owners": "p@x.io"}, RemovePrincipal),
-    "a member": ("principals/a@x.io", {"members": "a@x.io"}, RemovePrincipal),
-    "assignments": ("assignments", {"azure_roles": "Reader"}, UnassignRole),
-    "group": ("group", {"members": "a@x.io"}, RemovePrincipal),
-}
-
-
-@pytest.mark.parametrize(("field", "wish", "taking"), SHRUNK.values(), ids=SHRUNK)
-def test_nothing_is_taken_from_what_was_not_seen(
-    field: str, wish: dict[str, Any], taking: type[Change]
-) -> None:
-    world, inventory = steady(a_policy(**FULL))
-    policy = a_policy(**(FULL | wish))
-    world = unseen(field, FAULTS[0], policy, world)
-    made = plan(policy, world, inventory)
-    assert not any(isinstance(change, taking) for change in made.changes)
-
-
-def test_before_anything_was_ever_seen_nothing_is_done() -> None:
-    policy = a_policy(**FULL)
-    made = plan(policy, replace(nothing_yet(policy), group=FAULTS[0]))
-    assert (made.changes, made.subject) == ((), None)
-    assert [(finding.link, finding.severity) for finding in made.findings] == [
-        (Link.SUBJECT, Severity.UNKNOWN)
-    ]
-
-
-def test_a_group_that_is_only_announced_and_not_seen_is_kept_in_the_inventory() -> None:
-    announced = group_line("")
-    made = plan(a_policy(), replace(nothing_yet(a_policy()), group=FAULTS[0]), (announced,))
-    assert made.changes == ()
-    assert made.inventory == (announced,)
 
 
 def test_the_time_of_the_first_line_is_kept() -> None:
     world, inventory = steady(a_policy())
     assert plan(a_policy(), world, inventory).inventory[0].since == BEFORE
     assert plan(a_policy(), world, ()).inventory[0].since == NOW
-
-
-def test_members_who_were_not_seen_are_not_counted_as_none() -> None:
-    world, inventory = steady(a_policy(**FULL))
-    made = plan(a_policy(**FULL), replace(world, members=FAULTS[0]), inventory)
-    assert "members" not in made.counts
-
-
-def test_of_an_unseen_group_the_name_is_not_guessed() -> None:
-    """Its new name was wished for, and was not given to it."""
-    world, inventory = steady(a_policy())
-    made = plan(a_policy(display_name="ops"), replace(world, group=FAULTS[0]), inventory)
-    assert made.subject is None or made.subject.display_name != "ops"
-
-
-def test_assignment_ids_are_those_of_azure() -> None:
-    assert role_line("Reader").id == assignment_id(SCOPE, an_assignment("Reader").name)
-    assert isinstance(a_group(), Group)
-    assert principal("a@x.io").name == "a@x.io"

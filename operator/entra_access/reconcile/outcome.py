@@ -39,7 +39,8 @@ _CHAIN: Final = {
     GRANT: (Link.POLICY, Link.CEILING, Link.BINDINGS),
 }
 """The links of each kind, in order. While nobody is known to give access to, later ones wait."""
-_FIRST: Final = {Link.SUBJECT, Link.POLICY, Link.CEILING}
+_GIVES_NOTHING: Final = {Link.POLICY, Link.CEILING}
+"""While one of these is broken, a grant gives nothing."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _conditions(
         worst = max(own, key=lambda finding: finding.severity, default=None)
         if worst and worst.severity > Severity.NOTE:
             said = (_state(worst), worst.reason, _all_texts(own))
-            broken = broken or (_CONDITION[link] if link in _FIRST and subject is None else "")
+            nobody = link in _GIVES_NOTHING or (link is Link.SUBJECT and subject is None)
+            broken = broken or (_CONDITION[link] if nobody else "")
         elif broken:
             said = ("Unknown", "Waiting", f"waiting for {broken}")
         else:

@@ -45,7 +45,8 @@ def ensure(tell: Say = say, ways: Iterable[Way] | None = None) -> Binaries:
     found = _cached() | _given(tell)
     if missing := [name for name in PROGRAMS if name not in found]:
         folder = cache_folder()
-        with locked(folder / ".lock", _impatience(tell)):
+        with locked(folder.parent / ".lock", _impatience(tell)):
+            folder.mkdir(exist_ok=True)
             found = _cached() | found  # another run may have filled the cache while this one waited
             missing = [name for name in missing if name not in found]
             with GoBuild(folder.parent, tell) as build:

@@ -74,7 +74,7 @@ class ControlPlane:
             raise ControlPlaneError(f"no control plane was started in {self.folder}")
         return f"https://127.0.0.1:{self._state.port}"
 
-    def start(self, *, detached: bool = False, seconds: float = 60.0) -> Self:
+    def start(self, *, detached: bool = False, seconds: float = 120.0) -> Self:
         """Start the processes and wait until the cluster is ready for use.
 
         They end when this process ends, however it ends, unless `detached`: then they run until `stop` is

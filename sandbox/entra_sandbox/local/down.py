@@ -1,9 +1,10 @@
-"""``make sandbox-down``: end what ``make sandbox`` started."""
+"""``make sandbox-down``: end what ``make sandbox`` started, and remove what it left."""
 
+import shutil
 import sys
 
 from entra_sandbox.local.stack import Stack
-from entra_sandbox.local.up import ENV_FILE, FOLDER
+from entra_sandbox.local.up import FOLDER
 
 
 def main() -> int:
@@ -12,7 +13,7 @@ def main() -> int:
         print("nothing runs")
         return 0
     Stack(FOLDER, detached=True).stop()
-    ENV_FILE.unlink(missing_ok=True)
+    shutil.rmtree(FOLDER)
     print("ended")
     return 0
 
