@@ -146,6 +146,11 @@ class Arm:
             except AzureError as error:
                 message = f"cannot reach {SERVICE} to {doing}: {type(error).__name__}"
                 raise Unavailable(message) from error
+            except OSError as error:
+                raise SignInFailed(f"the service account's token cannot be read to {doing}") from error
+            except (ValueError, TypeError, AttributeError) as error:
+                # What the SDK raises over an answer that is not the service's own: a proxy's, a portal's.
+                raise Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}") from error
 
     def _fault(self, error: HttpResponseError, doing: str) -> Fault:
         status = error.status_code or 0
@@ -156,7 +161,7 @@ class Arm:
             seconds = retry_after(headers, DEFAULT_RETRY_AFTER) or 0.0
             self._gate.close_for(seconds)
             return Throttled(f"{SERVICE} is throttling; it was to {doing}", retry_after=seconds)
-        if status >= 500 or status in {0, 408}:
+        if status >= 500 or status < 400 or status == 408:
             wait = retry_after(headers, None)
             return Unavailable(f"{SERVICE} answered {status} when asked to {doing}", retry_after=wait)
         if status == 403:

@@ -1,6 +1,7 @@
 """How many calls a service gets at once, and a pause for all of them when it asks for one."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -58,4 +59,4 @@ def retry_after(headers: Mapping[str, str] | None, default: float | None) -> flo
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             return default
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if math.isfinite(seconds) else default

@@ -138,8 +138,9 @@ class Graph:
         body |= {"description": description} if description else {}
         builder = self._client.groups_with_unique_name(unique_name)
         headers = {"Prefer": "create-if-missing"}
-        made = await self._send(Method.PATCH, builder, "create the group", body=body, headers=headers)
-        found = _group(made) if made else await self.group_by_unique_name(unique_name)
+        doing = "create the group"
+        made = await self._send(Method.PATCH, builder, doing, body=body, headers=headers)
+        found = _group(_with_id(made, doing)) if made else await self.group_by_unique_name(unique_name)
         if found is None:
             raise Replicating("the group was made and cannot be read yet")
         return found
@@ -230,7 +231,7 @@ class Graph:
 
     async def _find(self, builder: _Builder, doing: str, **query: object) -> dict[str, Any] | None:
         try:
-            return await self._send(Method.GET, builder, doing, query=query)
+            return _with_id(await self._send(Method.GET, builder, doing, query=query), doing)
         except Missing:
             return None
 
@@ -241,10 +242,13 @@ class Graph:
             page = await self._send(Method.GET, builder, doing, query=query, fresh=fresh)
         except Missing as error:
             raise Unavailable(f"{SERVICE} answered 404 when asked to {doing}") from error
-        while page:
-            for item in page["value"]:
-                yield item
-            link = page.get("@odata.nextLink")
+        while True:
+            items = page.get("value") if isinstance(page, dict) else None
+            if not isinstance(items, list):
+                raise _unusable(doing)
+            for item in items:
+                yield _with_id(item, doing)
+            link = page.get("@odata.nextLink") if page else None
             if not link:
                 return
             info = RequestInformation(Method.GET)
@@ -293,9 +297,13 @@ class Graph:
                 raise Unavailable(f"cannot reach Entra's sign-in to {doing}") from error
             except AzureError as error:
                 raise SignInFailed(f"no token to {doing}") from error
-            except (httpx.HTTPError, json.JSONDecodeError) as error:
+            except OSError as error:
+                raise SignInFailed(f"the service account's token cannot be read to {doing}") from error
+            except httpx.HTTPError as error:
                 message = f"cannot reach {SERVICE} to {doing}: {type(error).__name__}"
                 raise Unavailable(message) from error
+            except ValueError as error:
+                raise _unusable(doing) from error
 
     def _fault(self, error: APIError, doing: str, *, fresh: bool) -> Fault:
         """Our fault for Graph's. `fresh`: the object was seen, so "not found" means "not everywhere yet"."""
@@ -307,7 +315,7 @@ class Graph:
             seconds = retry_after(error.response_headers, DEFAULT_RETRY_AFTER) or 0.0
             self._gate.close_for(seconds)
             return Throttled(f"{SERVICE} is throttling; it was to {doing}", retry_after=seconds)
-        if status >= 500 or status in {0, 408}:
+        if status >= 500 or status < 400 or status == 408:
             wait = retry_after(error.response_headers, None)
             return Unavailable(f"{SERVICE} answered {status} when asked to {doing}", retry_after=wait)
         if status == 401:
@@ -334,6 +342,17 @@ def _refusal(status: int, code: str, text: str, doing: str) -> Fault:
     if "references already exist" in text or status in {409, 412}:
         return Changed(f"it changed while it was to {doing}")
     return Rejected(f"{SERVICE} will not {doing} ({status} {code})")
+
+
+def _unusable(doing: str) -> Unavailable:
+    """For an answer that Graph itself would not give but a proxy might: it says nothing of what there is."""
+    return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
+
+
+def _with_id(item: object, doing: str) -> dict[str, Any]:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        raise _unusable(doing)
+    return item
 
 
 def _group_fields(item: Mapping[str, Any]) -> dict[str, Any]:
