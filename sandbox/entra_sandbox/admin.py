@@ -10,7 +10,14 @@ from urllib.parse import unquote
 
 from entra_sandbox import admin_state, seed
 from entra_sandbox.azure import RoleAssignment, new_id
-from entra_sandbox.directory import FederatedCredential, Group, Principal, ServicePrincipal, User
+from entra_sandbox.directory import (
+    FederatedCredential,
+    Group,
+    Principal,
+    ServicePrincipal,
+    UniqueNameTakenError,
+    User,
+)
 from entra_sandbox.exchange import Call, Json, Reply
 from entra_sandbox.faults import Faults
 from entra_sandbox.journal import Journal
@@ -238,7 +245,7 @@ def _add_group(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
     )
     try:
         admin.state.directory.add_group(group)
-    except Exception as error:
+    except UniqueNameTakenError as error:
         raise ValueError(f"the unique name is taken: {error}") from error
     group.owners.update(dict.fromkeys(owners))
     admin.state.directory.add_members(group, members)

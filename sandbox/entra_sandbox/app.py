@@ -85,7 +85,7 @@ class App:
         )
 
     def _service(self, path: str) -> tuple[Kind, Callable[[Call], Reply]]:
-        if path.startswith("/v1.0"):
+        if path.startswith(("/v1.0", "/beta")):
             return "graph", self._graph.handle
         if path.startswith("/webhooks/"):
             return "webhook", self._webhooks.handle
@@ -107,11 +107,11 @@ class App:
     ) -> Reply | None:
         """Answer, or do what the fault says; `None` asks to close the connection without a word."""
         if fault is None:
-            return service(call)
+            return self._perform(kind, service, call)
         if fault.after or (fault.status is None and not fault.drop):
             if not fault.after:
                 await asyncio.sleep(fault.delay_seconds)
-            reply = service(call)
+            reply = self._perform(kind, service, call)
             if fault.after:
                 await asyncio.sleep(fault.delay_seconds)
         else:
@@ -121,6 +121,15 @@ class App:
             return None
         error = fault.error(kind)
         return self._refusal(kind, call, error) if error else reply
+
+    def _perform(self, kind: Kind, service: Callable[[Call], Reply], call: Call) -> Reply:
+        """Let the service answer. What it did not foresee is a 500 in its envelope, as with the real ones."""
+        try:
+            return service(call)
+        except Exception:
+            log.exception("cannot answer %s %s", call.method, call.path)
+            error = ServiceError(500, "InternalServerError", "The sandbox cannot answer; its log says why.")
+            return self._refusal(kind, call, error)
 
     def _refusal(self, kind: Kind, call: Call, error: ServiceError) -> Reply:
         match kind:

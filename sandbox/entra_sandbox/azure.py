@@ -130,11 +130,10 @@ class Assignments:
     def below(self, scope: str) -> Iterator[RoleAssignment]:
         """Give the assignments strictly below a scope."""
         own = normal(scope)
-        if own == ROOT:
-            prefix = ROOT
-        else:
-            # A management group holds the subscriptions, though its id is no prefix of theirs.
-            prefix = "/subscriptions/" if is_management_group(own) else f"{own}/"
+        prefix = ROOT if own == ROOT else f"{own}/"
+        if is_management_group(own):
+            # It holds the subscriptions, though its id is no prefix of theirs.
+            prefix = "/subscriptions/"
         start = bisect_right(self._scopes, prefix)
         for place in self._scopes[start:]:
             if not place.startswith(prefix):

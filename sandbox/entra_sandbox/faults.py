@@ -98,11 +98,11 @@ class Faults:
             status=_status(body.get("status")),
             code=body.get("code"),
             message=body.get("message"),
-            retry_after=body.get("retry_after"),
+            retry_after=None if body.get("retry_after") is None else float(body["retry_after"]),
             delay_seconds=float(body.get("delay_seconds") or 0),
             drop=bool(body.get("drop")),
             after=bool(body.get("after")),
-            left=body.get("count", 1),
+            left=_count(body.get("count", 1)),
         )
         if fault.status is None and not fault.drop and not fault.delay_seconds:
             raise ValueError("a fault needs a status, a delay_seconds or drop")
@@ -132,4 +132,10 @@ def _status(value: Any) -> int | None:
         return None
     if not isinstance(value, int) or not 400 <= value <= 599:
         raise ValueError("status must be an error, 400 to 599")
+    return value
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError("count must be a number from 1, or null for no end")
     return value

@@ -93,6 +93,8 @@ class GraphService:
         state = self._graph.state
         state.directory.expire_deleted(state.settings.soft_delete_retention)
         route, ref = self._find(call)
+        if "$expand" in call.query:
+            raise ServiceError(400, "BadRequest", "$expand is not served here.", detail=NO_ROUTE)
         headers = self._charge(call, route.cost)
         reply = route.handler(self._graph, call, ref)
         reply.headers = {**headers, **reply.headers}
@@ -123,7 +125,7 @@ class GraphService:
         top = call.query.get("$top", "")
         cost -= "$select" in call.query
         cost -= top.isdigit() and int(top) < _CHEAP_PAGE
-        cost = max(1, cost + ("$expand" in call.query))
+        cost = max(1, cost)
         caller = self._graph.caller(call)
         write = call.method in _WRITES and not call.path.endswith(_READING_POSTS)
         return self._throttle.graph(caller.app_id, cost, write=write)

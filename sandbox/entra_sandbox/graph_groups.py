@@ -335,11 +335,10 @@ def _read(graph: Graph, body: Json, *, creating: bool) -> _Input:
             raise bad_request(f"Invalid property '{name}'.")
     if creating:
         _check_required(body)
-    links = [*body.get("members@odata.bind", ()), *body.get("owners@odata.bind", ())]
-    if len(links) > _MAX_LINKS:
+    links = [body.get(name) or [] for name in ("members@odata.bind", "owners@odata.bind")]
+    if sum(len(urls) for urls in links if isinstance(urls, list)) > _MAX_LINKS:
         raise bad_request(f"A resource cannot contain more than {_MAX_LINKS} link changes")
-    given.members = resolve(graph, body.get("members@odata.bind", ()))
-    given.owners = resolve(graph, body.get("owners@odata.bind", ()))
+    given.members, given.owners = (resolve(graph, urls) for urls in links)
     return given
 
 

@@ -38,7 +38,7 @@ _ANY_PROPERTY = GROUP_PROPERTIES | USER_PROPERTIES | SERVICE_PRINCIPAL_PROPERTIE
 
 def resolve(graph: Graph, urls: object) -> list[Principal]:
     """Resolve a list of links; none may be named twice."""
-    if not isinstance(urls, list | tuple):
+    if not isinstance(urls, list):
         raise bad_request("Invalid URL format specified in payload.")
     found = [graph.referenced(url) for url in urls]
     if len({p.id for p in found}) != len(found):

@@ -19,6 +19,7 @@ from entra_sandbox.graph_core import (
 )
 from entra_sandbox.graph_shapes import (
     SERVICE_PRINCIPAL_PROPERTIES,
+    USER_DEFAULT,
     USER_PROPERTIES,
     member_json,
     service_principal_json,
@@ -27,10 +28,6 @@ from entra_sandbox.graph_shapes import (
 from entra_sandbox.odata import page_size, parse_filter, pick, selected
 
 _MAX_IDS = 1000
-_USER_DEFAULT = (
-    "businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
-    "preferredLanguage", "surname", "userPrincipalName", "id",
-)  # fmt: skip
 _KINDS: dict[str, type[Principal]] = {"user": User, "group": Group, "serviceprincipal": ServicePrincipal}
 
 
@@ -42,7 +39,7 @@ def read_user(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
         raise not_found(name_of(ref))
     names = selected(call, USER_PROPERTIES, "microsoft.graph.user")
     context = "users/$entity" if names is None else f"users({','.join(names)})/$entity"
-    return entity(context, pick(user_json(user), names or _USER_DEFAULT))
+    return entity(context, pick(user_json(user), names or USER_DEFAULT))
 
 
 def list_users(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
@@ -63,7 +60,7 @@ def list_users(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     context = "users" if names is None else f"users({','.join(names)})"
     size = page_size(call, graph.state.settings.graph_page_size)
     return page(
-        call, context, users, lambda u: str(u.id), lambda u: pick(user_json(u), names or _USER_DEFAULT), size
+        call, context, users, lambda u: str(u.id), lambda u: pick(user_json(u), names or USER_DEFAULT), size
     )
 
 

@@ -17,7 +17,7 @@ _GROUP_LISTS = (
     "creationOptions", "proxyAddresses", "resourceBehaviorOptions", "resourceProvisioningOptions",
     "onPremisesProvisioningErrors", "serviceProvisioningErrors",
 )  # fmt: skip
-_USER_DEFAULT = (
+USER_DEFAULT = (
     "businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
     "preferredLanguage", "surname", "userPrincipalName", "id",
 )  # fmt: skip
@@ -28,7 +28,7 @@ _SP_NAMES = (
     "createdDateTime",
 )  # fmt: skip
 
-USER_PROPERTIES = frozenset((*_USER_DEFAULT, *_USER_MORE))
+USER_PROPERTIES = frozenset((*USER_DEFAULT, *_USER_MORE))
 SERVICE_PRINCIPAL_PROPERTIES = frozenset(_SP_NAMES)
 
 
@@ -65,7 +65,7 @@ GROUP_PROPERTIES = frozenset(group_json(_SAMPLE))
 def user_json(user: User) -> dict[str, Any]:
     """Write a user with everything that may be selected."""
     given, _, surname = user.display_name.partition(" ")
-    body: dict[str, Any] = dict.fromkeys((*_USER_DEFAULT, *_USER_MORE))
+    body: dict[str, Any] = dict.fromkeys((*USER_DEFAULT, *_USER_MORE))
     body |= {
         "businessPhones": [],
         "displayName": user.display_name,
@@ -127,7 +127,7 @@ def member_json(principal: Principal, tenant_id: str, roles: frozenset[str]) -> 
     """
     if isinstance(principal, User):
         full = user_json(principal)
-        body = {name: full[name] for name in (*_USER_DEFAULT, "userType", "accountEnabled")}
+        body = {name: full[name] for name in (*USER_DEFAULT, "userType", "accountEnabled")}
     elif isinstance(principal, ServicePrincipal):
         body = service_principal_json(principal, tenant_id)
     else:

@@ -14,17 +14,6 @@ from entra_sandbox import seed
 from support.answers import Answers, answering
 from support.sandbox import RunningSandbox
 
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let msgraph-sdk itself use what kiota has deprecated; our own code stays under the strict filter."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            for module in (r"msgraph\..*", r"kiota_abstractions\..*"):
-                item.add_marker(pytest.mark.filterwarnings(f"ignore::DeprecationWarning:{module}"))
-
-
 @pytest.fixture
 def identity(sandbox: RunningSandbox) -> Identity:
     """The operator's identity, by client secret."""

@@ -289,7 +289,7 @@ def test_an_edit_that_comes_while_the_operator_is_at_work_is_not_lost(cluster: C
             spec = {"subject": {"group": group}, "grants": {"rules": list(rules)}}
             client.patch(path, content=json.dumps({"spec": spec}), headers=headers).raise_for_status()
 
-        for number in range(0, 16, 2):
+        for number in range(0, 8, 2):
             since = last_request(cluster)
             edit(number, READ_PODS)
             eventually(lambda since=since: cluster.azure.journal(since=since), "the operator is at work")  # type: ignore[misc]

@@ -183,3 +183,12 @@ def test_a_body_that_is_no_json_is_refused(operator: Caller) -> None:
 def _named(operator: Caller, name: str) -> list[Any]:
     answer = operator.graph("GET", f"/groups?$filter=displayName eq '{name}'")
     return [g["id"] for g in answer.json()["value"]]
+
+
+def test_what_the_sandbox_cannot_do_it_says(sandbox: RunningSandbox, operator: Caller) -> None:
+    assert code(operator.graph("GET", "/groups?$expand=members")) == (400, "BadRequest")
+    broken = operator.graph("POST", "/$batch", {"requests": ["nonsense"]})
+    assert code(broken) == (500, "InternalServerError")
+    assert "cannot answer POST /v1.0/$batch" in sandbox.stderr()
+    assert operator.http.get("/beta/groups", headers=operator.headers).status_code == 404
+    assert operator.graph("PATCH", f"/groups/{MISSING}", {"members@odata.bind": "x"}).status_code == 404

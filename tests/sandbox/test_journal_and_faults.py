@@ -140,6 +140,8 @@ def test_a_delay_alone_is_only_slow(sandbox: RunningSandbox, operator: Caller) -
         {"status": 500, "colour": "red"},
         {"status": 500, "match": {"kind": "x"}},
         {"status": 500, "match": {"path_regex": "("}},
+        {"status": 500, "count": 0},
+        {"status": 500, "retry_after": "soon"},
     ],
 )
 def test_faults_that_make_no_sense_are_refused(sandbox: RunningSandbox, body: dict[str, object]) -> None:

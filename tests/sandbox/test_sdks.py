@@ -155,7 +155,7 @@ async def test_assignments_through_the_management_client(
     by_principal = arm.role_assignments.list_for_scope(seed.CLUSTER_ID, filter=f"principalId eq '{AKSDEV}'")
     found: list[Any] = [a async for a in by_principal]
     assert [a.name for a in found] == [NAME]
-    read = await arm.role_assignments.get_by_id(str(made.id))
+    read: Any = await arm.role_assignments.get_by_id(str(made.id))
     assert read.created_by == seed.OPERATOR_OBJECT_ID
     deleted = await arm.role_assignments.delete(seed.CLUSTER_ID, NAME)
     assert [deleted, await arm.role_assignments.delete(seed.CLUSTER_ID, NAME)] == [read, None]

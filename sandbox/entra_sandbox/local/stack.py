@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[3]
 NAMESPACE = "entra-access-system"
 ACCOUNT = "entra-access-operator"
 AUDIENCE = "api://AzureADTokenExchange"
+APP_ROLES = ("Group.ReadWrite.All", "User.ReadBasic.All")
+"""What the README tells people to grant, and no more."""
 _TOKEN_HOURS = 720
 _READY_SECONDS = 60.0
 
@@ -230,4 +232,6 @@ class Stack:
             "audience": AUDIENCE,
             "jwks": keys,
         }
-        self.azure.change_app(seed.OPERATOR_CLIENT_ID, federatedCredentials=[credential])
+        self.azure.change_app(
+            seed.OPERATOR_CLIENT_ID, federatedCredentials=[credential], appRoles=list(APP_ROLES)
+        )

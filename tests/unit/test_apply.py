@@ -1,0 +1,235 @@
+"""Carrying out a plan: what goes on, and what waits, when a change fails."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from entra_access.api.names import ROLE
+from entra_access.api.status import Item, System
+from entra_access.domain.changes import (
+    AddPrincipals,
+    ApplyChild,
+    AssignRole,
+    Change,
+    CreateGroup,
+    DeleteChild,
+    DeleteGroup,
+    RemovePrincipal,
+    ReplaceChild,
+    RestoreGroup,
+    UnassignRole,
+    UpdateGroup,
+)
+from entra_access.domain.faults import Denied, Fault, Finding, Link, Severity, Taken, Unavailable
+from entra_access.domain.naming import assignment_id, assignment_name
+from entra_access.domain.observed import Group
+from entra_access.domain.plan import Plan
+from entra_access.reconcile.apply import Applied, Applier
+from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.shared import Assignments
+from unit.builders import (
+    GROUP_ID,
+    NOW,
+    SCOPE,
+    UNIQUE,
+    a_grant,
+    a_group,
+    a_rule,
+    body_of,
+    cluster_binding,
+    grant_binding,
+    grant_role,
+    guid,
+    role_line,
+)
+
+CREATE = CreateGroup(UNIQUE, "appdev", "appdev", None)
+RESTORE = RestoreGroup(GROUP_ID, "appdev")
+UPDATE = UpdateGroup(GROUP_ID, (("description", "x"),))
+ADD = AddPrincipals(GROUP_ID, "members", ("m1",))
+REMOVE = RemovePrincipal(GROUP_ID, "members", "m2")
+REMOVE_OWNER = RemovePrincipal(GROUP_ID, "owners", "o1")
+ASSIGN = AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, "note")
+UNASSIGN = UnassignRole("/a1", "Writer")
+BIND = ApplyChild(cluster_binding("view"), None)
+UNBIND = DeleteChild(cluster_binding("edit").ref, "uid-1")
+REPLACE = ReplaceChild(cluster_binding("view").ref, "uid-2")
+DELETE = DeleteGroup(GROUP_ID, "appdev")
+GRANT = a_grant(a_rule("get", "pods"))
+
+
+class World:
+    """Entra, Azure and Kubernetes in one: keeps what it is asked for, and fails as it is told."""
+
+    def __init__(self, *faults: tuple[str, Fault]) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self._faults = dict(faults)
+
+    async def create_group(self, *values: Any) -> Group:
+        self._ask("create_group", *values)
+        return a_group(id="new-group")
+
+    async def apply_child(self, child: Any, group_id: str | None, uid: str | None) -> dict[str, Any]:
+        self._ask("apply_child", str(child.ref), group_id, uid)
+        return body_of(child, group_id)
+
+    def _ask(self, name: str, *values: Any) -> None:
+        self.asked.append((name, *values))
+        fault = self._faults.get(f"{name} {values[0]}", self._faults.get(name))
+        if fault:
+            raise fault
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*values: Any) -> None:
+            self._ask(name, *values)
+
+        return call
+
+
+async def run(world: World, *changes: Change, findings: tuple[Finding, ...] = ()) -> Applied:
+    cache = WatchCache()
+    return await applier(world, cache).run(Plan(changes, findings), NOW)
+
+
+def applier(world: Any, cache: WatchCache) -> Applier:
+    async def nothing() -> tuple[()]:
+        return ()
+
+    return Applier(cache, world, world, world, Assignments(nothing, 10))
+
+
+async def test_all_is_done_in_order() -> None:
+    world = World()
+    changes = (UPDATE, ADD, ASSIGN, BIND, UNBIND, UNASSIGN, REMOVE)
+    applied = await run(world, *changes)
+    assert applied.done == list(changes)
+    assert applied.findings == []
+    assert [name for name, *_ in world.asked] == [
+        "update_group",
+        "add",
+        "assign",
+        "apply_child",
+        "delete_child",
+        "unassign",
+        "remove",
+    ]
+    assert applied.gone == {"uid-1", "/a1"}
+
+
+async def test_what_is_made_for_a_new_group_is_made_for_that_group() -> None:
+    world = World()
+    applied = await run(
+        world,
+        CREATE,
+        AddPrincipals(None, "members", ("m1",)),
+        AssignRole(SCOPE, "Reader", guid("Reader"), None, "note"),
+        ApplyChild(cluster_binding("view", None), None),
+    )
+    name = assignment_name(SCOPE, "new-group", guid("Reader"))
+    assert world.asked[1:] == [
+        ("add", "new-group", "members", ("m1",)),
+        ("assign", SCOPE, name, guid("Reader"), "new-group", "note"),
+        ("apply_child", str(cluster_binding("view").ref), "new-group", None),
+    ]
+    assert applied.group_id == "new-group"
+    assert applied.made[:2] == [
+        Item(System.ENTRA, "Group", UNIQUE, "new-group", NOW),
+        Item(System.AZURE, "RoleAssignment", "Reader", assignment_id(SCOPE, name)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [("create_group", CREATE), ("restore_group", RESTORE)], ids=["made", "restored"]
+)
+async def test_without_its_group_nothing_else_is_done(name: str, change: Change) -> None:
+    world = World((name, Unavailable("down")))
+    applied = await run(world, change, ADD, ASSIGN, BIND, UNBIND)
+    assert len(world.asked) == 1
+    assert (applied.done, applied.gone) == ([], set())
+    assert [(f.link, f.severity) for f in applied.findings] == [(Link.SUBJECT, Severity.WAITING)]
+
+
+LINKS: dict[str, tuple[str, list[Change], list[Change]]] = {
+    "members": ("add", [ADD, REMOVE, REMOVE_OWNER], []),
+    "Azure roles": ("assign", [ASSIGN, UNASSIGN], []),
+    "bindings": ("apply_child", [BIND, UNBIND], []),
+    "members, and others go on": ("add", [ADD, ASSIGN, BIND, UNBIND, REMOVE], [ASSIGN, BIND, UNBIND]),
+    "one of two additions": ("assign", [ASSIGN, ADD, UNASSIGN, REMOVE], [ADD, REMOVE]),
+}
+
+
+@pytest.mark.parametrize(("name", "changes", "done"), LINKS.values(), ids=LINKS)
+async def test_nothing_is_taken_away_where_an_addition_failed(
+    name: str, changes: list[Change], done: list[Change]
+) -> None:
+    applied = await run(World((name, Denied("no right"))), *changes)
+    assert applied.done == done
+    assert [finding.severity for finding in applied.findings] == [Severity.STALLED]
+
+
+async def test_a_removal_that_failed_holds_the_next_of_its_link() -> None:
+    applied = await run(World(("unassign", Unavailable("down"))), UNASSIGN, UNASSIGN, REMOVE)
+    assert applied.done == [REMOVE]
+    assert len(applied.findings) == 1
+
+
+async def test_the_group_goes_last() -> None:
+    applied = await run(World(), UNBIND, UNASSIGN, DELETE)
+    assert applied.done == [UNBIND, UNASSIGN, DELETE]
+    assert applied.gone == {"uid-1", "/a1", GROUP_ID}
+
+
+@pytest.mark.parametrize("name", ["delete_child", "unassign"])
+async def test_the_group_stays_while_anything_that_depends_on_it_stays(name: str) -> None:
+    applied = await run(World((name, Unavailable("down"))), UNBIND, UNASSIGN, DELETE)
+    assert DELETE not in applied.done
+    assert GROUP_ID not in applied.gone
+
+
+@pytest.mark.parametrize("severity", Severity)
+async def test_the_group_stays_while_anything_is_unseen(severity: Severity) -> None:
+    unseen = Finding(Link.AZURE_ROLES, severity, "Unavailable", "down")
+    applied = await run(World(), DELETE, findings=(unseen,))
+    assert applied.done == ([DELETE] if severity is Severity.NOTE else [])
+
+
+async def test_a_replacement_is_no_removal_that_waits() -> None:
+    other = ApplyChild(cluster_binding("admin"), None)
+    world = World((f"apply_child {other.child.ref}", Denied("no right")))
+    applied = await run(world, other, REPLACE, BIND, UNBIND)
+    assert applied.done == [REPLACE, BIND]
+
+
+async def test_nobody_is_bound_to_a_role_that_is_not_ours() -> None:
+    """A Role of that name is there, with rules that no ceiling has seen: to bind it would be to give them."""
+    role, binding = ApplyChild(grant_role(GRANT), None), ApplyChild(grant_binding(GRANT, kind=ROLE), None)
+    other = ApplyChild(grant_binding(GRANT, "view"), None)
+    world = World((f"apply_child {role.child.ref}", Taken("there already")))
+    applied = await run(world, role, binding, other)
+    assert applied.done == [other]
+    assert str(binding.child.ref) not in {asked[1] for asked in world.asked}
+
+
+async def test_what_was_just_made_is_not_taken_away_again() -> None:
+    """The group was thought gone and another one planned, but the old one came back under its name."""
+    line = role_line("Reader", "new-group")
+    world = World()
+    applied = await run(
+        world,
+        CREATE,
+        AssignRole(SCOPE, "Reader", guid("Reader"), None, "note"),
+        UnassignRole(line.id, "Reader"),
+    )
+    assert "unassign" not in {asked[0] for asked in world.asked}
+    assert line.id not in applied.gone
+
+
+async def test_own_writes_are_known_at_once() -> None:
+    cache = WatchCache()
+    work = applier(World(), cache)
+    await work.run(Plan((BIND,)), NOW)
+    key = Key("AccessPolicy", None, "appdev")
+    (child,) = cache.children(key)
+    await work.run(Plan((DeleteChild(child.ref, child.uid),)), NOW)
+    assert cache.children(key) == ()
