@@ -19,9 +19,10 @@ from entra_access.adapters.arm import Arm
 from entra_access.adapters.credentials import IdentityIncompleteError, make_credential
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes, connect
+from entra_access.api.names import POLICY
 from entra_access.domain.faults import Fault
 from entra_access.handlers import make_registry, make_settings
-from entra_access.queue import WorkQueue
+from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.gather import Gatherer, Place
@@ -32,6 +33,7 @@ from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 
 logger = logging.getLogger(__name__)
+_LANES: Final = ("policies", "others")
 _CHATTY: Final = ("httpx", "azure", "kopf.objects", "aiohttp.access", "msal")
 
 
@@ -81,7 +83,10 @@ async def run(settings: Settings) -> None:
         read = partial(arm.assignments_at, settings.cluster_id)
         assignments = Assignments(read, settings.assignments_seconds)
         notes = Notes(kubernetes)
-        queue: WorkQueue[Key] = WorkQueue()
+        # Grants need nothing but Kubernetes: they must not wait behind policies that wait for Azure.
+        queue = Lanes[Key](
+            ("policies", "others"), lambda k: "policies" if k.kind == POLICY.kind else "others"
+        )
         reconciler = Reconciler(
             place,
             cache,

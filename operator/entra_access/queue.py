@@ -9,7 +9,7 @@ import logging
 import random
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
 from entra_access.reconcile.outcome import Next
@@ -113,3 +113,25 @@ class WorkQueue(Generic[K]):
         grown = FIRST_BACKOFF * 2.0 ** min(self._failures[key] - 1, 20)
         longest = MAX_BACKOFF if then.longest is None else then.longest
         return min(grown, longest) * random.uniform(0.7, 1.0)  # noqa: S311 - likewise
+
+
+class Lanes(Generic[K]):
+    """A queue for each lane, so that what waits for a slow service holds up only what needs that service."""
+
+    def __init__(self, lanes: Iterable[str], lane_of: Callable[[K], str]) -> None:
+        self._queues: dict[str, WorkQueue[K]] = {lane: WorkQueue() for lane in lanes}
+        self._lane_of = lane_of
+
+    def add(self, key: K) -> None:
+        """The key is due now."""
+        self._queues[self._lane_of(key)].add(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """The key is due in so many seconds, unless it is due earlier for another reason."""
+        self._queues[self._lane_of(key)].add_after(key, seconds)
+
+    async def run(self, work: Callable[[K], Awaitable[Next]], workers: int) -> None:
+        """Work until cancelled, with so many workers in each lane."""
+        async with asyncio.TaskGroup() as group:
+            for queue in self._queues.values():
+                group.create_task(queue.run(work, workers))

@@ -56,7 +56,7 @@ class Arm:
             connection_verify=ca_file or True,
             user_agent=USER_AGENT,
             retry_total=0,  # one call would else hang for minutes; the queue retries
-            connection_timeout=10,
+            connection_timeout=5,
             read_timeout=30,
         )
 

@@ -47,7 +47,7 @@ PAGE: Final = 999
 MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
 GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
-TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 
 
 class _Builder(Protocol):

@@ -67,7 +67,8 @@ class Gatherer:
         live = group if isinstance(group, Group) and not group.deleted else None
         members, owners = await self._relations(live, wish)
         known = {p.name.lower(): p for seen in (members, owners) if not isinstance(seen, Fault) for p in seen}
-        references = {*wish.members, *wish.owners}
+        # While the group itself is not seen, nothing can be done with its members.
+        references = set() if isinstance(group, Fault) else {*wish.members, *wish.owners}
         naming = group is None or (live is not None and live.display_name != wish.display_name)
         namesakes, principals, roles, assignments = await asyncio.gather(
             self._seen(self._namesakes(wish.display_name, live)) if naming else _nothing(),

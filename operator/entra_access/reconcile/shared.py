@@ -14,23 +14,30 @@ OVERLAY_SECONDS = 30.0
 
 
 class Shared(Generic[T]):
-    """A reading that is at most `max_age` seconds old. Whoever asks while it is made waits for it."""
+    """A reading that is at most `max_age` seconds old. Whoever asks while it is made gets that one.
+
+    So does whoever asks while it fails: a service that is down is asked once, not once for each.
+    """
 
     def __init__(self, read: Callable[[], Awaitable[T]], max_age: float) -> None:
         self._read = read
         self._max_age = max_age
-        self._lock = asyncio.Lock()
-        self._value: T | None = None
+        self._reading: asyncio.Task[T] | None = None
         self._made_at = float("-inf")
 
     async def get(self) -> T:
         """The reading. Raises what reading raises; nothing is kept then."""
-        async with self._lock:
-            now = time.monotonic()
-            if self._value is None or now - self._made_at > self._max_age:
-                self._value = await self._read()
-                self._made_at = now
-            return self._value
+        reading = self._reading
+        old = time.monotonic() - self._made_at > self._max_age
+        if reading is None or (reading.done() and (old or reading.exception())):
+            reading = self._reading = asyncio.create_task(self._make())
+        # One that stops waiting must not stop it for the others.
+        return await asyncio.shield(reading)
+
+    async def _make(self) -> T:
+        value = await self._read()
+        self._made_at = time.monotonic()
+        return value
 
 
 class Assignments:
