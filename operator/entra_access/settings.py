@@ -83,7 +83,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         stalled_seconds=env.number("ENTRA_ACCESS_STALLED_SECONDS", Settings.stalled_seconds, least=1),
         replication_seconds=env.number("ENTRA_ACCESS_REPLICATION_SECONDS", Settings.replication_seconds),
         assignments_seconds=env.number("ENTRA_ACCESS_ASSIGNMENTS_SECONDS", Settings.assignments_seconds),
-        probe_port=int(env.number("ENTRA_ACCESS_PROBE_PORT", Settings.probe_port)),
+        probe_port=int(env.number("ENTRA_ACCESS_PROBE_PORT", Settings.probe_port, most=65535)),
         log_format=env.choice("ENTRA_ACCESS_LOG_FORMAT", ("plain", "json")),
         log_level=env.choice("ENTRA_ACCESS_LOG_LEVEL", ("info", "warning", "debug")),
     )
@@ -132,18 +132,18 @@ class _Environment:
 
     def url(self, name: str, default: str) -> str:
         value = self.optional(name) or default
-        if not value.startswith("https://"):
-            raise SettingError(f"{name} must begin with https://: tokens are sent there")
+        if not re.fullmatch(r"https://[^/\s]+(/\S*)?", value):
+            raise SettingError(f"{name} must be an address that begins with https://: tokens are sent there")
         return value.rstrip("/")
 
-    def number(self, name: str, default: float, *, least: float = 0) -> float:
+    def number(self, name: str, default: float, *, least: float = 0, most: float = 1e6) -> float:
         text = self.optional(name)
         try:
             value = default if text is None else float(text)
         except ValueError:
             raise SettingError(f"{name} must be a number") from None
-        if value < least:
-            raise SettingError(f"{name} must be at least {least:g}")
+        if not least <= value <= most:
+            raise SettingError(f"{name} must be from {least:g} to {most:g}")
         return value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:

@@ -72,7 +72,11 @@ def test_the_mail_nickname_is_set_changed_and_made_of_the_display_name_again(clu
     policy = new_policy(cluster)
     policy.ready()
     assert policy.entra()["mailNickname"] == policy.name
-    for wished, expected in (("nick", "nick"), ("other.nick".replace(".", "_"), "other_nick"), (None, policy.name)):
+    for wished, expected in (
+        ("nick", "nick"),
+        ("other.nick".replace(".", "_"), "other_nick"),
+        (None, policy.name),
+    ):
         policy.update(group={"mailNickname": wished})
         assert policy.entra()["mailNickname"] == expected
 
@@ -238,7 +242,9 @@ def test_azure_roles_are_given_and_taken_by_name_guid_and_full_id(cluster: Clust
         assert [i["name"] for i in status["inventory"] if i["system"] == "Azure"] == [spelling]
     assert writes(cluster, since, policy.group_id) == []
 
-    status = policy.update(azureRoles=[{"role": RBAC_READER_ID}, {"role": f"{DEFINITIONS}/{CLUSTER_USER_ID}"}])
+    status = policy.update(
+        azureRoles=[{"role": RBAC_READER_ID}, {"role": f"{DEFINITIONS}/{CLUSTER_USER_ID}"}]
+    )
     assert roles() == [CLUSTER_USER, RBAC_READER]
     assert status["status"]["counts"]["azureRoles"] == 2
     policy.update(azureRoles=[{"role": f"{DEFINITIONS}/{RBAC_READER_ID}"}])

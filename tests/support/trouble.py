@@ -1,20 +1,20 @@
-"""What the tests of bad days share: a policy with everything in it, its right end, and what was said meanwhile."""
+"""What the tests of bad days share: policies with everything in them, their right end, what was said."""
 
 import json
-import threading
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-import httpx
 
 from entra_sandbox import seed
 from support.cluster import API, Body, Cluster, eventually
 
 USER_ROLE = "Azure Kubernetes Service Cluster User Role"
 READER_ROLE = "Azure Kubernetes Service RBAC Reader"
-KINDS = "roles,rolebindings,clusterrolebindings"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+MANAGED = "app.kubernetes.io/managed-by=entra-access-operator"
+OWNER_NAME = "entra-access.dev/owner-name"
 
 
 @dataclass
@@ -48,31 +48,62 @@ def groups_of(state: Body, name: str, where: str = "groups") -> list[Body]:
     return [group for group in state[where] if (group["uniqueName"] or "").endswith(f"-{name}")]
 
 
-def wrong(cluster: Cluster, wish: Wish) -> list[str]:
+def objects(cluster: Cluster, path: str) -> list[Body]:
+    """A list as the API server gives it, without the time that kubectl takes to start."""
+    with cluster.stack.plane.client() as client:
+        found: list[Body] = client.get(path).raise_for_status().json()["items"]
+    return found
+
+
+def policies(cluster: Cluster) -> dict[str, Body]:
+    """All AccessPolicies by name."""
+    return {one["metadata"]["name"]: one for one in objects(cluster, f"/apis/{API}/accesspolicies")}
+
+
+def is_ready(body: Body) -> bool:
+    """Whether it is Ready at its present generation."""
+    status = body.get("status", {})
+    ready = [c for c in status.get("conditions", ()) if (c["type"], c["status"]) == ("Ready", "True")]
+    return bool(ready) and status["observedGeneration"] == body["metadata"]["generation"]
+
+
+def wrong(cluster: Cluster, *wishes: Wish) -> list[str]:
     """All that is not as wished: in Entra, in Azure, in Kubernetes. Empty when all is well."""
     state = cluster.azure.state()
+    bindings = objects(cluster, f"{RBAC}/clusterrolebindings?labelSelector={MANAGED}")
+    return [f"{wish.name}: {what}" for wish in wishes for what in _wrong(wish, state, bindings)]
+
+
+def _wrong(wish: Wish, state: Body, bindings: list[Body]) -> Iterator[str]:
     groups = groups_of(state, wish.name)
-    if len(groups) != 1:
-        return [f"{len(groups)} groups"]
-    group, found = groups[0], []
-    if group["displayName"] != (wish.display_name or wish.name):
-        found.append(f"display name {group['displayName']}")
-    found += _unlike("members", set(group["members"]), {seed.USER_IDS[upn] for upn in wish.members})
-    found += _unlike("owners", set(group["owners"]), {seed.USER_IDS[upn] for upn in wish.owners})
+    if len(groups) != 1 or groups_of(state, wish.name, "deletedGroups"):
+        yield f"{len(groups)} groups, {len(groups_of(state, wish.name, 'deletedGroups'))} deleted ones"
+        return
+    group = groups[0]
     roles = [a["roleName"] for a in state["assignments"] if a["principalId"] == group["id"]]
-    found += _unlike("Azure roles", sorted(roles), sorted(wish.azure_roles))
-    bound = sorted(
-        (binding["roleRef"]["name"], binding["subjects"][0]["name"])
-        for binding in cluster.list_all("clusterrolebindings", selector=_made_for(wish.name))
-    )
-    found += _unlike("bindings", bound, [(role, group["id"]) for role in sorted(wish.cluster_roles)])
-    return found + orphans(cluster)
+    bound = [
+        (one["roleRef"]["name"], [subject["name"] for subject in one["subjects"]])
+        for one in bindings
+        if one["metadata"]["labels"][OWNER_NAME] == wish.name
+    ]
+    for what, found, wished in (
+        ("display name", group["displayName"], wish.display_name or wish.name),
+        ("members", sorted(group["members"]), sorted(seed.USER_IDS[upn] for upn in wish.members)),
+        ("owners", sorted(group["owners"]), sorted(seed.USER_IDS[upn] for upn in wish.owners)),
+        ("Azure roles", sorted(roles), sorted(wish.azure_roles)),
+        ("bindings", sorted(bound), [(role, [group["id"]]) for role in sorted(wish.cluster_roles)]),
+    ):
+        if found != wished:
+            yield f"{what} {found} and not {wished}"
 
 
-def left_over(cluster: Cluster, name: str) -> list[str]:
-    """What there still is of a policy that was deleted. Empty when nothing is left behind."""
-    found = [f"group {group['id']}" for group in groups_of(cluster.azure.state(), name)]
-    found += [one["metadata"]["name"] for one in cluster.list_all(KINDS, selector=_made_for(name))]
+def left_over(cluster: Cluster, *names: str) -> list[str]:
+    """What there still is of policies that were deleted. Empty when nothing is left behind."""
+    state = cluster.azure.state()
+    found = [f"group {group['id']}" for name in names for group in groups_of(state, name)]
+    for kind in ("roles", "rolebindings", "clusterrolebindings"):
+        there = [one["metadata"] for one in objects(cluster, f"{RBAC}/{kind}?labelSelector={MANAGED}")]
+        found += [f"{kind} {meta['name']}" for meta in there if meta["labels"][OWNER_NAME] in names]
     return found + orphans(cluster)
 
 
@@ -83,20 +114,53 @@ def orphans(cluster: Cluster) -> list[str]:
     return [f"orphan {a['name']}" for a in state["assignments"] if a["principalId"] not in living]
 
 
-def comes_right(cluster: Cluster, wish: Wish, seconds: float = 40.0) -> Body:
-    """Wait until the policy is Ready, and all is as wished. Returns the object."""
-    ready = cluster.ready("apol", wish.name, seconds=seconds)
-    assert wrong(cluster, wish) == []
-    return ready
+def come_right(cluster: Cluster, *wishes: Wish, seconds: float = 40.0) -> dict[str, Body]:
+    """Wait until the policies are Ready, and all is as wished. Returns them by name."""
+
+    def waiting() -> dict[str, Any]:
+        there = policies(cluster)
+        bodies = {wish.name: there.get(wish.name, {}) for wish in wishes}
+        return {name: body.get("status") for name, body in bodies.items() if not body or not is_ready(body)}
+
+    _until_empty(waiting, "not Ready", seconds)
+    found = wrong(cluster, *wishes) + orphans(cluster)
+    assert found == [], found
+    return policies(cluster)
 
 
-def goes(cluster: Cluster, name: str, seconds: float = 40.0) -> None:
-    """Wait until the deleted policy is gone, and nothing is left behind."""
-    kind = "accesspolicies.entra-access.dev"
-    eventually(
-        lambda: not cluster.kubectl("get", kind, name, "--ignore-not-found"), f"{name} is gone", seconds
-    )
-    eventually(lambda: not left_over(cluster, name), f"nothing is left of {name}", 5)
+def go(cluster: Cluster, *names: str, seconds: float = 40.0) -> None:
+    """Wait until the deleted policies are gone, and nothing is left behind."""
+
+    def there() -> dict[str, Any]:
+        return {name: body.get("status") for name, body in policies(cluster).items() if name in names}
+
+    _until_empty(there, "not gone", seconds)
+    _until_empty(lambda: left_over(cluster, *names), "left behind", 5)
+
+
+def _until_empty(probe: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait until there is nothing of it."""
+    last: list[object] = []
+
+    def empty() -> bool:
+        last[:] = [probe()]
+        return not last[0]
+
+    try:
+        eventually(empty, what, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{what} within {seconds:g} s: {last}") from error
+
+
+def delete(cluster: Cluster, *wishes: Wish) -> None:
+    """Delete the policies, without waiting."""
+    cluster.kubectl("delete", "apol", "--wait=false", *(wish.name for wish in wishes))
+
+
+def remove(cluster: Cluster, *wishes: Wish) -> None:
+    """Delete the policies, and see that all of theirs goes."""
+    delete(cluster, *wishes)
+    go(cluster, *(wish.name for wish in wishes))
 
 
 def clean_log(cluster: Cluster) -> None:
@@ -134,35 +198,22 @@ class History:
 
 @contextmanager
 def history(cluster: Cluster) -> Iterator[History]:
-    """Watch all policies: also what they said only for a moment."""
-    found, seen = History(), threading.Event()
-    stop = threading.Event()
-
-    def follow() -> None:
-        client = cluster.stack.plane.client()
-        query = {"watch": "true", "timeoutSeconds": "120"}
-        with client, client.stream("GET", f"/apis/{API}/accesspolicies", params=query, timeout=1.0) as answer:
-            seen.set()
-            lines = answer.iter_lines()
-            while not stop.is_set():
-                try:
-                    found.take(next(lines))
-                except (httpx.ReadTimeout, StopIteration):
-                    return
-
-    thread = threading.Thread(target=follow)
-    thread.start()
-    assert seen.wait(10)
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _made_for(name: str) -> str:
-    return f"entra-access.dev/owner-name={name}"
-
-
-def _unlike(what: str, found: Any, wished: Any) -> list[str]:
-    return [] if found == wished else [f"{what}: {found} and not {wished}"]
+    """Watch all policies: also what they said only for a moment. It can be read when the block has ended."""
+    plane, found = cluster.stack.plane, History()
+    file = cluster.stack.folder / f"{cluster.unique('watch')}.jsonl"
+    path = f"/apis/{API}/accesspolicies?watch=true&timeoutSeconds=300"
+    with file.open("wb") as output:
+        watch = subprocess.Popen(  # noqa: S603 - our own kubectl
+            [plane.kubectl, f"--kubeconfig={plane.kubeconfig}", "get", "--raw", path], stdout=output
+        )
+        try:
+            yield found
+            name = cluster.unique("last")
+            cluster.policy(name, {})
+            eventually(lambda: f'"{name}"' in file.read_text(), "the watch has seen everything")
+            cluster.kubectl("delete", "apol", name)
+        finally:
+            watch.terminate()
+            watch.wait(10)
+    for line in file.read_text().splitlines():
+        found.take(line)

@@ -162,14 +162,31 @@ def test_only_in_namespaces_that_the_ceiling_selects() -> None:
     assert (found.reason, found.path) == ("NamespaceNotAllowed", "metadata.namespace")
 
 
-def test_a_rule_of_too_many_single_permissions_is_refused_even_where_it_is_covered() -> None:
-    many = " ".join(f"n{number}" for number in range(MAX_SINGLE_PERMISSIONS // 2))
-    fits, too_many = a_rule("get list", "pods", names=many), a_rule("get list", "pods", names=f"{many} more")
+HALVES = a_ceiling(a_rule("get", "pods"), a_rule("list", "pods"))
+
+
+def names(number: int) -> str:
+    return " ".join(f"n{one}" for one in range(number))
+
+
+def test_rules_of_too_many_single_permissions_are_refused() -> None:
+    """No rule of the ceiling covers them alone, so that each permission would have to be looked at."""
+    fits = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS // 2))
+    too_many = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS // 2 + 1))
     assert (size(fits), size(too_many)) == (MAX_SINGLE_PERMISSIONS, MAX_SINGLE_PERMISSIONS + 2)
-    assert beyond(a_grant(fits), a_ceiling(ALL), {}) is None
-    found = beyond(a_grant(too_many), a_ceiling(ALL), {})
-    assert found is not None
-    assert (found.reason, found.path) == ("RuleTooLarge", "spec.rules[0]")
+    assert beyond(a_grant(fits), HALVES, {}) is None
+    for rules, path in (
+        ((too_many,), "spec.rules[0]"),
+        ((fits, a_rule("get list", "pods")), "spec.rules[1]"),
+    ):
+        found = beyond(a_grant(*rules), HALVES, {})
+        assert found is not None
+        assert (found.reason, found.path, found.severity) == ("RulesTooLarge", path, Severity.STALLED)
+
+
+def test_what_one_rule_of_the_ceiling_covers_may_be_of_any_size() -> None:
+    many = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS))
+    assert beyond(a_grant(many, many, a_rule("get list", "pods", names="x")), a_ceiling(ALL), {}) is None
 
 
 @pytest.mark.parametrize(

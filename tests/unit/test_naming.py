@@ -104,9 +104,12 @@ def test_assignment_ids() -> None:
     assert assignment_id("/s", "n") == "/s/providers/Microsoft.Authorization/roleAssignments/n"
 
 
-def test_unique_names_are_written_in_stone() -> None:
-    assert unique_name("owner", "appdev").startswith("entra-access-owner")
-    assert unique_name("owner", "appdev") == unique_name("owner", "appdev")
+def test_unique_names() -> None:
+    name = unique_name("owner", "appdev")
+    assert name == unique_name("owner", "appdev")
+    assert name.startswith("entra-access")
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", name)  # it stands in an address, in quotes
+    assert len({name, unique_name("owner", "ops"), unique_name("other", "appdev")}) == 3
 
 
 def test_no_two_clusters_can_mean_the_same_group() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from entra_access.api.names import GRANT, POLICY, Kind
 from entra_access.api.status import DriftItem, Item, Status, Subject, System, read_status
-from entra_access.domain.changes import AddPrincipals, ApplyChild
+from entra_access.domain.changes import AddPrincipals, ApplyChild, Change, CreateGroup, UpdateGroup
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Replicating, Severity, Unavailable
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
@@ -42,10 +42,9 @@ def status_of(
     old: Status | None = None,
     applied: Applied | None = None,
     drift: Iterable[DriftItem] = (),
+    changes: tuple[Change, ...] = (),
 ) -> Status:
-    plan = Plan(
-        findings=findings, subject=subject, drift=tuple(drift), counts={"members": 2}, summary="all is well"
-    )
+    plan = Plan(changes, findings, tuple(drift), subject, {"members": 2}, summary="all is well")
     return make_status(a_meta(kind, generation=7), old or Status(), plan, applied or Applied(), AT)
 
 
@@ -233,6 +232,15 @@ def test_nor_is_it_forgotten_because_the_operator_may_not_look(fault: Fault) -> 
     assert status_of(seen, subject=None, old=old).subject == SUBJECT
 
 
+def test_a_rename_that_failed_is_not_told_as_done() -> None:
+    """By the name in the status the claims of policies on names are settled."""
+    rename = UpdateGroup(GROUP_ID, (("displayName", "ops"),))
+    old, wished = Status(subject=SUBJECT), Subject("Group", GROUP_ID, "ops")
+    failed = Applied(findings=[finding(Severity.WAITING, Link.SUBJECT)])
+    assert status_of(subject=wished, old=old, changes=(rename,), applied=failed).subject == SUBJECT
+    assert status_of(subject=wished, old=old, changes=(rename,), applied=Applied([rename])).subject == wished
+
+
 def test_counts_that_were_not_taken_stay() -> None:
     old = Status(counts={"members": 5, "azureRoles": 1})
     assert status_of(old=old).counts == {"members": 2, "azureRoles": 1}
@@ -247,30 +255,34 @@ def test_when_it_takes_effect() -> None:
 # Drift
 
 
+CORRECT = ApplyChild(BINDING, "uid")
+OTHER = ApplyChild(cluster_binding("edit"), "uid")
+OTHER_DRIFT = DriftItem(System.KUBERNETES, str(OTHER.child.ref), "subjects", "a", "b", "kubectl", NOW)
+
+
 def test_drift_that_was_put_right_is_told() -> None:
-    applied = Applied(done=[ApplyChild(BINDING, "uid")])
-    drift = status_of(drift=[DRIFT], applied=applied).drift
+    drift = status_of(drift=[DRIFT], changes=(CORRECT,), applied=Applied(done=[CORRECT])).drift
     assert (drift["state"], drift["corrected"], len(drift["items"])) == ("InSync", 1, 1)
 
 
 def test_drift_that_could_not_be_put_right_is_not_told_as_such() -> None:
     applied = Applied(findings=[finding(Severity.WAITING, Link.BINDINGS)])
-    drift = status_of(drift=[DRIFT], applied=applied).drift
+    drift = status_of(drift=[DRIFT], changes=(CORRECT,), applied=applied).drift
     assert (drift["state"], drift["corrected"]) == ("Drifted", 0)
 
 
 def test_drift_whose_change_was_never_come_to_is_not_told_as_put_right() -> None:
     """The group could not be made, so the rest of the plan waited: each pass would count it again."""
+    create = CreateGroup("u", "appdev", "appdev", None)
     applied = Applied(findings=[Denied("no right").finding(Link.SUBJECT)])
-    drift = status_of(drift=[DRIFT], applied=applied).drift
+    drift = status_of(drift=[DRIFT], changes=(create, CORRECT), applied=applied).drift
     assert (drift["state"], drift["corrected"]) == ("Drifted", 0)
 
 
 def test_of_two_drifts_the_one_that_was_put_right_is_told() -> None:
     """The next pass finds it in place, so that this one alone can tell of it."""
-    other = DriftItem(System.KUBERNETES, "ClusterRoleBinding other", "subjects", "a", "b", "kubectl", NOW)
-    applied = Applied(done=[ApplyChild(BINDING, "uid")], findings=[finding(Severity.WAITING, Link.BINDINGS)])
-    drift = status_of(drift=[DRIFT, other], applied=applied).drift
+    applied = Applied(done=[CORRECT], findings=[finding(Severity.WAITING, Link.BINDINGS)])
+    drift = status_of(drift=[DRIFT, OTHER_DRIFT], changes=(CORRECT, OTHER), applied=applied).drift
     assert (drift["state"], drift["corrected"]) == ("Drifted", 1)
     assert [item["object"] for item in drift["items"]] == [DRIFT.object]
 

@@ -59,6 +59,7 @@ def test_an_assignment_that_another_hand_took_away_is_made_again() -> None:
     world, inventory = steady(policy)
     made = plan(policy, replace(world, assignments=()), inventory)
     assert made.changes == (AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, NOTE),)
+    assert made.inventory == (group_line(),)  # only what was seen
 
 
 def test_foreign_assignments_are_left_alone() -> None:
@@ -207,7 +208,7 @@ def test_no_binding_is_made_to_a_cluster_role_that_is_missing() -> None:
 
 
 def removal(world: PolicyWorld, inventory: tuple[Item, ...], name: str = "appdev") -> Plan:
-    return plan_policy_removal(a_meta(name=name, deleting=True), world, inventory, SCOPE, NOW)
+    return plan_policy_removal(world, inventory, SCOPE, NOW)
 
 
 def test_everything_goes_bindings_first_and_the_group_last() -> None:

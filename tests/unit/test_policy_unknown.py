@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from entra_access.api.status import Item
-from entra_access.domain.changes import (
+from entra_access.domain.changes import ApplyChild, AssignRole, Change, RemovePrincipal, UnassignRole
     Change,
     RemovePrincipal,
     UnassignRole,
@@ -23,8 +23,10 @@ from unit.builders import (
     SCOPE,
     UNIQUE,
     a_policy,
+    got,
     group_line,
     nothing_yet,
+    principal,
     ref,
     steady,
 )
@@ -125,3 +127,54 @@ def test_of_an_unseen_group_the_name_is_not_guessed() -> None:
     world, inventory = steady(a_policy())
     made = plan_of(a_policy(display_name="ops"), replace(world, group=FAULTS[0]), inventory)
     assert made.subject is None or made.subject.display_name != "ops"
+
+
+# A group that comes back: after its policy was deleted and made again, it has the members of then.
+
+STRANGER = principal("stranger@x.io")
+
+
+def come_back(line: tuple[Item, ...] = (), **changes: Any) -> Plan:
+    """The plan where the group is there with a stranger in it, and no inventory tells of its id."""
+    policy = a_policy(**FULL)
+    world, _ = steady(policy)
+    world = replace(world, members=(*got(world.members), STRANGER), assignments=(), children=())
+    return plan_of(policy, replace(world, **changes), line)
+
+
+@pytest.mark.parametrize("line", [(), (group_line(""),)], ids=["unknown", "announced"])
+def test_who_was_in_a_group_that_comes_back_leaves_before_it_is_given_anything(
+    line: tuple[Item, ...],
+) -> None:
+    made = come_back(line)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", STRANGER.id),)
+    assert made.subject is None  # grants are not told of it yet
+    assert [item.id for item in made.inventory] == [""]
+    assert [finding.severity for finding in made.findings] == [Severity.WAITING]
+
+
+UNSURE: dict[str, dict[str, Any]] = {
+    "members unseen": {"members": FAULTS[0]},
+    "a member not looked up": {
+        "principals": {**steady(a_policy(**FULL))[0].principals, ref("b@x.io"): FAULTS[0]}
+    },
+}
+
+
+@pytest.mark.parametrize("changes", UNSURE.values(), ids=UNSURE)
+def test_nor_is_it_given_anything_while_nobody_knows_who_must_leave(changes: dict[str, Any]) -> None:
+    made = come_back(**changes)
+    assert not any(isinstance(change, AssignRole | ApplyChild) for change in made.changes)
+    assert made.subject is None
+
+
+def test_a_group_that_was_settled_once_is_served_while_a_stranger_leaves() -> None:
+    made = come_back((group_line(),))
+    assert [type(change) for change in made.changes] == [
+        AssignRole,
+        AssignRole,
+        ApplyChild,
+        ApplyChild,
+        RemovePrincipal,
+    ]
+    assert made.subject is not None

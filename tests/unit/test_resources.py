@@ -179,7 +179,7 @@ BAD_POLICY: list[tuple[str, object, str]] = [
     ("spec.grants", {}, SELECTOR),
     (SELECTOR, "team=appdev", SELECTOR),
     (f"{SELECTOR}.matchLabels.team", 5, f"{SELECTOR}.matchLabels.team"),
-    (f"{SELECTOR}.matchExpressions.0", {}, f"{SELECTOR}.matchExpressions[0].key"),
+    (f"{SELECTOR}.matchExpressions.0", {"operator": "Exists"}, f"{SELECTOR}.matchExpressions[0].key"),
     (f"{SELECTOR}.matchExpressions.0.operator", None, f"{SELECTOR}.matchExpressions[0].operator"),
     (f"{SELECTOR}.matchExpressions.0.values", "prod", f"{SELECTOR}.matchExpressions[0].values"),
     ("spec.grants.clusterRoles.0", {}, "spec.grants.clusterRoles[0]"),

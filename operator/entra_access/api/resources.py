@@ -243,6 +243,12 @@ class _Node:
             raise InvalidFieldError(f"{self.path}.{key}", "must be given, as text")
         return value
 
+    def every_text(self) -> tuple[tuple[str, str], ...]:
+        for key, value in self._value.items():
+            if not isinstance(value, str):
+                raise InvalidFieldError(f"{self.path}[{key}]", "must be text; an empty one is in quotes")
+        return tuple(self._value.items())
+
     def optional_text(self, key: str) -> str | None:
         return self.text(key) if self._value.get(key) is not None else None
 
@@ -304,9 +310,12 @@ def _read_ceiling(node: _Node) -> Ceiling:
 def _read_selector(node: _Node) -> LabelSelector:
     labels = node.optional("matchLabels")
     return LabelSelector(
-        match_labels=tuple((key, labels.text(key)) for key in labels.given()) if labels else (),
-        match_expressions=node.each(
-            "matchExpressions",
-            lambda item: Requirement(item.text("key"), item.text("operator"), item.texts("values")),
-        ),
+        match_labels=labels.every_text() if labels else (),
+        match_expressions=node.each("matchExpressions", _read_requirement),
     )
+
+
+def _read_requirement(node: _Node) -> Requirement:
+    operator = node.text("operator")
+    some = operator in {"In", "NotIn"}
+    return Requirement(node.text("key"), operator, node.texts("values", empty=not some))

@@ -56,6 +56,9 @@ class System(Enum):
     KUBERNETES = "Kubernetes"
 
 
+_SYSTEMS: Final = {system.value for system in System}
+
+
 @dataclass(frozen=True)
 class Item:
     """One line of the inventory. Without an id: it is about to be made, and may be there already."""
@@ -163,7 +166,7 @@ def read_status(body: Mapping[str, Any]) -> Status:
     subject = raw.get("subject") or {}
     return Status(
         observed_generation=raw.get("observedGeneration", -1),
-        conditions=tuple(_read_condition(c) for c in raw.get("conditions", ()) if c.get("type")),
+        conditions=tuple(_read_condition(c) for c in raw.get("conditions") or () if c.get("type")),
         subject=Subject(
             kind=subject.get("kind", ""),
             object_id=subject["objectId"],
@@ -175,7 +178,8 @@ def read_status(body: Mapping[str, Any]) -> Status:
         counts=raw.get("counts") or {},
         inventory=tuple(
             Item(System(i["system"]), i["kind"], i["name"], i.get("id", ""), i.get("since", ""))
-            for i in raw.get("inventory", ())
+            for i in raw.get("inventory") or ()
+            if i.get("system") in _SYSTEMS and i.get("kind") and i.get("name")
         ),
         effective_by=raw.get("effectiveBy", ""),
         drift=raw.get("drift") or {},

@@ -13,7 +13,7 @@ from entra_access.api.resources import Ceiling, LabelSelector, NamespaceGrant, R
 from entra_access.domain.faults import Finding, Link, Severity
 
 MAX_SINGLE_PERMISSIONS: Final = 20_000
-"""A rule that means more than this many single permissions is refused: the check must not stop the rest."""
+"""Rules that mean more than this many single permissions are refused: the check must not stop the rest."""
 
 
 def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, str]) -> Finding | None:
@@ -34,17 +34,24 @@ def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, 
         if role not in ceiling.cluster_roles:
             message = f"ClusterRole {role} is not among the spec.grants.clusterRoles of {_policy(grant)}"
             return _too_much("BeyondCeiling", f"spec.clusterRoles[{index}]", message)
+    left = MAX_SINGLE_PERMISSIONS
     for index, rule in enumerate(grant.rules):
-        found = _rule_beyond(grant, rule, ceiling, f"spec.rules[{index}]")
+        if any(_covers(owner, rule) for owner in ceiling.rules):
+            continue
+        left -= size(rule)
+        found = _rule_beyond(grant, rule, ceiling, f"spec.rules[{index}]", left)
         if found:
             return found
     return None
 
 
-def _rule_beyond(grant: NamespaceGrant, rule: Rule, ceiling: Ceiling, path: str) -> Finding | None:
-    if size(rule) > MAX_SINGLE_PERMISSIONS:
-        message = f"the rule means more than {MAX_SINGLE_PERMISSIONS} single permissions; split it"
-        return _too_much("RuleTooLarge", path, message)
+def _rule_beyond(grant: NamespaceGrant, rule: Rule, ceiling: Ceiling, path: str, left: int) -> Finding | None:
+    if left < 0:
+        message = (
+            f"no single rule of the ceiling covers it, and up to here the rules mean more than "
+            f"{MAX_SINGLE_PERMISSIONS} single permissions; make them smaller, or several grants of them"
+        )
+        return _too_much("RulesTooLarge", path, message)
     missing = first_uncovered(ceiling.rules, rule)
     if missing is None:
         return None

@@ -49,6 +49,11 @@ class UpdateGroup(Change):
     group_id: str
     attributes: tuple[tuple[str, str | None], ...]
 
+    @property
+    def renames(self) -> bool:
+        """Whether the display name is among them."""
+        return any(name == "displayName" for name, _ in self.attributes)
+
     def __str__(self) -> str:
         return f"set {', '.join(name for name, _ in self.attributes)} of group {self.group_id}"
 

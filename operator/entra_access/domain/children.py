@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from entra_access.api.names import (
     ANNOTATION_APPLIED,
@@ -19,6 +19,8 @@ from entra_access.api.names import (
 from entra_access.api.resources import Meta, Rule
 from entra_access.api.status import DriftItem, System
 from entra_access.domain.naming import digest
+
+MAX_WORDS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _ordered(value: object) -> object:
 def differences(wanted: Child, seen: SeenChild, group_id: str | None) -> list[tuple[str, str, str]]:
     """The fields that are not as they should be: (field, expected, found)."""
     found = [
-        (key, _words(value), _words(seen.content.get(key)))
+        (key, _short(_words(value)), _short(_words(seen.content.get(key))))
         for key, value in wanted.content(group_id).items()
         if _ordered(value) != _ordered(seen.content.get(key))
     ]
@@ -175,6 +177,11 @@ def differences(wanted: Child, seen: SeenChild, group_id: str | None) -> list[tu
     if wanted.owner.uid not in seen.owner_uids:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
+
+
+def _short(text: str) -> str:
+    """Twenty of these must fit into a status, however long a Role is."""
+    return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS]}…"
 
 
 def _words(value: object) -> str:
@@ -194,13 +201,13 @@ def drift_of(wanted: Child, seen: SeenChild, group_id: str | None) -> list[Drift
     """What another hand changed: differences to what was applied last, with who made each and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
-    is not that of what is wanted now.
+    is not that of what is wanted now, and nobody else owns the field.
     """
-    if seen.applied != fingerprint(wanted.content(group_id)):
-        return []
+    unchanged_wish = seen.applied == fingerprint(wanted.content(group_id))
     return [
         DriftItem(System.KUBERNETES, str(seen.ref), name, expected, found, *_changed_by(seen, name))
         for name, expected, found in differences(wanted, seen, group_id)
+        if unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
     ]
 
 

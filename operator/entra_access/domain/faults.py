@@ -42,7 +42,11 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a pass found. `path` names the field; `retry_after` is in seconds."""
+    """One thing that a pass found.
+
+    `path` names the field; `retry_after` is in seconds; `unseen`: something could not be looked at, so
+    that what was known of it still is what is known.
+    """
 
     link: Link
     severity: Severity
@@ -50,6 +54,7 @@ class Finding:
     message: str
     path: str = ""
     retry_after: float | None = None
+    unseen: bool = False
 
     @property
     def text(self) -> str:
@@ -73,7 +78,9 @@ class Fault(Exception):  # noqa: N818 - the word for all of them; each subclass 
         """What a pass found that met this fault; `observing`: while it was only looking."""
         passing = Severity.UNKNOWN if observing and not self.expected else Severity.WAITING
         severity = Severity.STALLED if self.permanent else passing
-        return Finding(link, severity, self.reason, self.message, retry_after=self.retry_after)
+        return Finding(
+            link, severity, self.reason, self.message, retry_after=self.retry_after, unseen=observing
+        )
 
 
 class Throttled(Fault):

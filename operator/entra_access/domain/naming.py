@@ -21,7 +21,8 @@ def unique_name(owner_id: str, policy: str) -> str:
 
     Source: https://learn.microsoft.com/graph/api/group-upsert - an alternate key, immutable once set.
     """
-    return f"entra-access-{owner_id}-{policy}"
+    # Neither an owner id nor a policy's name can have an underscore, so no two pairs mean the same.
+    return f"entra-access-{owner_id}_{policy}"
 
 
 def mail_nickname(display_name: str) -> str:
@@ -59,8 +60,6 @@ def assignment_id(scope: str, name: str) -> str:
 
 
 def guid_in(text: str) -> str | None:
-    """The last GUID in a role's id, or in a role given by its GUID; None where it is a name."""
-    if not (text.startswith("/") or _GUID.fullmatch(text)):
-        return None
-    found = _GUID.findall(text)
-    return found[-1].lower() if found else None
+    """The GUID at the end of a role's id, or of a role given by its GUID; None where it is a name."""
+    last = text.rpartition("/")[2]
+    return last.lower() if _GUID.fullmatch(last) else None

@@ -57,6 +57,18 @@ class Plan:
     summary: str = ""
 
 
+@dataclass
+class Part:
+    """What one link adds to the plan."""
+
+    additions: list[Change] = field(default_factory=list)
+    removals: list[Change] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    inventory: list[Item] = field(default_factory=list)
+    count: int | None = None  # None where it was not seen
+    name: str = ""  # the display name that the group will have; empty where it is not seen now
+
+
 @dataclass(frozen=True)
 class ChildPlan:
     """The part of a plan that is about Roles and bindings."""

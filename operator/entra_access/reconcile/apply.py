@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.names import ROLE
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import (
     AddPrincipals,
@@ -23,7 +24,8 @@ from entra_access.domain.faults import Fault, Finding, Severity
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
-from entra_access.domain.policy_plan import ASSIGNMENT, GROUP
+from entra_access.domain.policy_plan import GROUP
+from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.cache import WatchCache
 from entra_access.reconcile.shared import Assignments
 
@@ -36,6 +38,7 @@ class Applied:
     findings: list[Finding] = field(default_factory=list)
     made: list[Item] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    failed: list[Change] = field(default_factory=list)
     group_id: str | None = None
 
 
@@ -65,6 +68,7 @@ class Applier:
             try:
                 await self._run_one(change, applied, now)
             except Fault as fault:
+                applied.failed.append(change)
                 applied.findings.append(fault.finding(change.link))
                 if isinstance(change, CreateGroup | RestoreGroup):
                     break
@@ -77,7 +81,16 @@ class Applier:
         if isinstance(change, DeleteGroup):
             unseen = [finding for finding in plan.findings if finding.severity > Severity.NOTE]
             return bool(applied.findings or unseen)
+        if isinstance(change, ApplyChild) and change.child.role_kind == ROLE.kind:
+            # A Role of that name that is not ours has rules which no ceiling has seen.
+            return any(isinstance(f, ApplyChild) and _is_role_of(f, change) for f in applied.failed)
+        if isinstance(change, UnassignRole):
+            made = {item.id.lower() for item in applied.made}
+            if change.assignment_id.lower() in made:
+                return True  # it was thought to be for a group that is gone, and now is for this one
         return change.removal and any(finding.link is change.link for finding in applied.findings)
+
+    # How each change is made
 
     async def _run_one(self, change: Change, applied: Applied, now: str) -> None:
         match change:
@@ -131,3 +144,9 @@ class Applier:
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
         self._cache.put(ref.kind, body)
         applied.made.append(child_item(ref, body["metadata"]["uid"]))
+
+
+def _is_role_of(role: ApplyChild, binding: ApplyChild) -> bool:
+    """Whether the one is the Role that the other binds to."""
+    ref = role.child.ref
+    return ref.kind is ROLE and (ref.namespace, ref.name) == (binding.child.ref.namespace, binding.child.role)

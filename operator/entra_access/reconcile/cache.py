@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
@@ -32,6 +32,7 @@ class Namespace:
 
     labels: Mapping[str, str]
     ending: bool
+    uid: str = field(default="", compare=False)
 
 
 def _newer(body: Body, version: str | None) -> bool:
@@ -55,7 +56,7 @@ class WatchCache:
         self._children: dict[ChildRef, SeenChild] = {}
         self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
         self._namespaces: dict[str, Namespace] = {}
-        self._cluster_roles: set[str] = set()
+        self._cluster_roles: dict[str, str] = {}
 
     # What is known
 
@@ -117,10 +118,14 @@ class WatchCache:
                 return set()
             return {self._forget_child(child)}
         if kind is NAMESPACE:
-            self._namespaces.pop(name, None)
+            namespace_now = self._namespaces.get(name)
+            if namespace_now and uid in {None, namespace_now.uid}:
+                del self._namespaces[name]
             return set()
         if kind is CLUSTER_ROLE:
-            self._cluster_roles.discard(name)
+            if uid not in {None, self._cluster_roles.get(name)}:
+                return set()
+            self._cluster_roles.pop(name, None)
             return self._users_of_cluster_role(name)
         return self._drop_resource(Key(kind.kind, namespace, name), uid)
 
@@ -216,17 +221,16 @@ class WatchCache:
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
-        found = Namespace(labels=meta.get("labels") or {}, ending="deletionTimestamp" in meta)
+        found = Namespace(meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"])
         old = self._namespaces.get(meta["name"])
         self._namespaces[meta["name"]] = found
         return set() if old == found else set(self._grants_by_namespace.get(meta["name"], ()))
 
     def _put_cluster_role(self, body: Body) -> set[Key]:
         name = body["metadata"]["name"]
-        if name in self._cluster_roles:
-            return set()
-        self._cluster_roles.add(name)
-        return self._users_of_cluster_role(name)
+        known = name in self._cluster_roles
+        self._cluster_roles[name] = body["metadata"]["uid"]
+        return set() if known else self._users_of_cluster_role(name)
 
     def _users_of_cluster_role(self, name: str) -> set[Key]:
         return {

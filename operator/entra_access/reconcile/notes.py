@@ -18,6 +18,7 @@ from entra_access.domain.faults import Fault
 from entra_access.domain.naming import digest
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
+from entra_access.reconcile.outcome import put_right
 
 logger = logging.getLogger(__name__)
 MAX_WAITING: Final = 1000
@@ -38,7 +39,7 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
     for change in applied.done:
         if not isinstance(change, ApplyChild | DeleteChild):
             yield Note("Normal", _reason(change), _past(str(change)))
-    for item in plan.drift:
+    for item in put_right(plan, applied):
         yield Note("Warning", "DriftCorrected", _drift_text(item))
     for kind, wanted, note_type in (
         (ConditionType.READY, "True", "Normal"),

@@ -19,6 +19,7 @@ from entra_access.api.status import (
     settle_conditions,
 )
 from entra_access.api.times import stamp
+from entra_access.domain.changes import ApplyChild, UpdateGroup
 from entra_access.domain.effective import effective_by
 from entra_access.domain.faults import Finding, Link, Replicating, Severity
 from entra_access.domain.plan import Plan, count
@@ -26,6 +27,8 @@ from entra_access.reconcile.apply import Applied
 
 REPLICATION_PAUSE: Final = 3.0
 """While nothing but replication is awaited: it takes seconds as a rule, so a long pause would be a waste."""
+MAX_TEXTS: Final = 10
+MAX_TEXT: Final = 1000
 _CONDITION: Final = {
     Link.POLICY: ConditionType.POLICY,
     Link.CEILING: ConditionType.CEILING,
@@ -73,11 +76,13 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     return Next(after=stalled_after if stalled else None)
 
 
-def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime) -> Status:
-    """The whole status after a pass."""
+def make_status(
+    meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime, untold: Iterable[DriftItem] = ()
+) -> Status:
+    """The whole status after a pass. `untold`: what earlier passes put right and could not write down."""
     findings = (*plan.findings, *applied.findings)
     subject = _subject(old, plan, applied, findings)
-    drift_state, corrected = _drift(plan, applied, findings)
+    corrected = (*put_right(plan, applied), *untold)
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
@@ -85,7 +90,7 @@ def make_status(meta: Meta, old: Status, plan: Plan, applied: Applied, now: date
         counts={**old.counts, **plan.counts},
         inventory=merge_inventory(old.inventory, plan.inventory, applied),
         effective_by=effective_by(old.effective_by, applied.done, now),
-        drift=merge_drift(old.drift, drift_state, corrected, stamp(now)),
+        drift=merge_drift(old.drift, _drift_state(plan, applied, findings), corrected, stamp(now)),
     )
 
 
@@ -93,21 +98,32 @@ def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Findi
     """Who has the access now. What was not seen in this pass stays as it was known."""
     subject = plan.subject
     if subject is None:
-        unseen = any(finding.severity is Severity.UNKNOWN for finding in findings)
-        return old.subject if unseen else None
+        return old.subject if any(map(_unseen, findings)) else None
     object_id = applied.group_id or subject.object_id
     if not object_id:
         return None
     known = old.subject.display_name if old.subject and old.subject.object_id == object_id else ""
-    return replace(subject, object_id=object_id, display_name=subject.display_name or known)
+    renaming = any(isinstance(change, UpdateGroup) and change.renames for change in plan.changes)
+    renamed = any(isinstance(change, UpdateGroup) and change.renames for change in applied.done)
+    wished = "" if renaming and not renamed else subject.display_name
+    return replace(subject, object_id=object_id, display_name=wished or known)
 
 
-def _drift(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> tuple[str, tuple[DriftItem, ...]]:
-    """The state of drift, and which changes by other hands were put right."""
-    if any(finding.link is Link.BINDINGS for finding in applied.findings):
-        return ("Drifted" if plan.drift else "Unknown"), ()
-    unseen = any(finding.severity is Severity.UNKNOWN for finding in findings)
-    return ("Unknown" if unseen else "InSync"), plan.drift
+def _unseen(finding: Finding) -> bool:
+    return finding.unseen or finding.severity is Severity.UNKNOWN
+
+
+def put_right(plan: Plan, applied: Applied) -> tuple[DriftItem, ...]:
+    """The changes by other hands that this pass has undone."""
+    corrected = {str(change.child.ref) for change in applied.done if isinstance(change, ApplyChild)}
+    return tuple(item for item in plan.drift if item.object in corrected)
+
+
+def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> str:
+    if len(put_right(plan, applied)) < len(plan.drift):
+        return "Drifted"
+    unseen = any(_unseen(f) and f.severity is not Severity.WAITING for f in findings)
+    return "Unknown" if unseen else "InSync"
 
 
 def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied) -> tuple[Item, ...]:
@@ -120,13 +136,14 @@ def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied)
     for item in (*seen, *applied.made):
         before = known.get(_key(item))
         known[_key(item)] = replace(item, since=before.since) if before and before.id == item.id else item
-    left = (item for item in known.values() if not (item.id and item.id in applied.gone))
+    gone = {one.lower() for one in applied.gone}
+    left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
     return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
 
 
 def _key(item: Item) -> tuple[str, ...]:
     """A role can be assigned anew to another group while the old assignment is still to go, so by id."""
-    name = item.id if item.system is System.AZURE else item.name
+    name = item.id.lower() if item.system is System.AZURE else item.name
     return (item.system.value, item.kind, name)
 
 
@@ -166,7 +183,7 @@ def _ready(plan: Plan, findings: Sequence[Finding]) -> tuple[str, str, str]:
     worst = max(findings, key=lambda finding: finding.severity, default=None)
     if worst is None or worst.severity is Severity.NOTE:
         return "True", "InPlace", plan.summary
-    return _state(worst), worst.reason, worst.text
+    return _state(worst), worst.reason, worst.text[:MAX_TEXT]
 
 
 def _state(finding: Finding) -> str:
@@ -174,7 +191,10 @@ def _state(finding: Finding) -> str:
 
 
 def _all_texts(findings: Iterable[Finding]) -> str:
-    return "; ".join(dict.fromkeys(finding.text for finding in findings))
+    """The texts of the findings, as many as a person would read."""
+    texts = list(dict.fromkeys(finding.text for finding in findings))
+    more = [f"and {len(texts) - MAX_TEXTS} more"] if len(texts) > MAX_TEXTS else []
+    return "; ".join([text[:MAX_TEXT] for text in texts[:MAX_TEXTS]] + more)
 
 
 def _in_place(kind: Kind, link: Link, plan: Plan) -> str:

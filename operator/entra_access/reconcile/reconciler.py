@@ -28,7 +28,7 @@ from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.gather import Gatherer, Place
 from entra_access.reconcile.notes import Notes, notes_of
-from entra_access.reconcile.outcome import Next, make_status, next_look
+from entra_access.reconcile.outcome import Next, make_status, next_look, put_right
 
 logger = logging.getLogger(__name__)
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
@@ -58,7 +58,7 @@ class Reconciler:
         self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
-        self._unsaved_drift: dict[Key, tuple[DriftItem, ...]] = {}
+        self._untold: dict[Key, tuple[DriftItem, ...]] = {}
 
     async def reconcile(self, key: Key) -> Next:
         """Look at the resource once. Returns when to look again.
@@ -90,8 +90,6 @@ class Reconciler:
             plan = self._unreadable(meta, old, error)
         else:
             plan = await self._plan(resource, old, now)
-        # What was put right in a pass whose status could not be written is still worth telling.
-        plan = replace(plan, drift=self._unsaved_drift.pop(_key(meta), ()) + plan.drift)
         if any(isinstance(change, CreateGroup) for change in plan.changes) and not group_item(old.inventory):
             old = await self._announce_group(meta, old, plan, now)
         applied = await self._applier.run(plan, stamp(now))
@@ -131,7 +129,7 @@ class Reconciler:
         """Take away all that a policy made, then let it go."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
         world = await self._gatherer.removal(meta, old, now)
-        plan = plan_policy_removal(meta, world, old.inventory, self._place.cluster_id, stamp(now))
+        plan = plan_policy_removal(world, old.inventory, self._place.cluster_id, stamp(now))
         applied = await self._applier.run(plan, stamp(now))
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity > Severity.NOTE for finding in findings):
@@ -158,7 +156,9 @@ class Reconciler:
     async def _write_status(self, meta: Meta, body: Body, old: Status, plan: Plan, applied: Applied) -> None:
         """Write the status if there is anything new in it, and say so in events and the log."""
         now = self._clock()
-        new = make_status(meta, old, plan, applied, now)
+        # What was put right in a pass whose status could not be written is still worth telling.
+        untold = self._untold.pop(_key(meta), ())
+        new = make_status(meta, old, plan, applied, now, untold)
         for change in applied.done:
             logger.info("%s: %s", meta, change)
         for note in notes_of(old, new, plan, applied):
@@ -168,7 +168,7 @@ class Reconciler:
         try:
             written = await self._kubernetes.apply_status(meta, new.as_dict())
         except Fault:
-            self._unsaved_drift[_key(meta)] = plan.drift
+            self._untold[_key(meta)] = (*put_right(plan, applied), *untold)
             raise
         self._take_in(meta, written)
 
