@@ -91,7 +91,7 @@ async def run(settings: Settings) -> None:
             place,
             cache,
             kubernetes,
-            Gatherer(place, cache, graph, arm, assignments),
+            Gatherer(place, cache, graph, arm, kubernetes, assignments),
             Applier(cache, graph, arm, kubernetes, assignments),
             notes,
             tell=queue.add,

@@ -1,7 +1,8 @@
 """Whatever Entra and Azure answer, or fail to answer: an honest status meanwhile, and the right end after."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,6 +141,11 @@ def used(cluster: Cluster) -> int:
     return sum(int(fault["used"]) for fault in cluster.azure.faults())
 
 
+def more(cluster: Cluster, before: int) -> bool:
+    """Whether more faults than that have happened."""
+    return used(cluster) > before
+
+
 def do(cluster: Cluster, call: Call, wanted: list[Wish], act: Callable[[list[Wish]], object]) -> None:
     """Do it to all policies at once; for a reading that they share, to one after the other."""
     if call not in {DELETED, LIST}:
@@ -152,7 +158,7 @@ def do(cluster: Cluster, call: Call, wanted: list[Wish], act: Callable[[list[Wis
         before = used(cluster)
         act([wish])
         if any(fault["count"] for fault in cluster.azure.faults()):
-            eventually(lambda before=before: used(cluster) > before, "the reading failed")  # type: ignore[misc]
+            cluster.azure.wait(partial(more, cluster, before), what="a failed reading")
 
 
 def honest(said: History) -> None:

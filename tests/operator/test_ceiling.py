@@ -28,22 +28,20 @@ def rule(groups: str, resources: str, verbs: str, names: str = "") -> Body:
     return lists | ({"resourceNames": names.split(",")} if names else {})
 
 
+PODS, EVENTS = rule("core", "pods", "get"), rule("core", "events", "list")
+TWO_SECRETS = rule("core", "secrets", "get", "one,two")
 BEYOND = {
-    "another resource": ([READ_PODS], rule("core", "pods,secrets", "get"), "get secrets"),
-    "another verb": ([READ_PODS], rule("core", "pods", "get,delete"), "delete pods"),
-    "another API group": ([rule("core", "*", "*")], rule("apps", "deployments", "get"), "get deployments"),
-    "every verb": ([rule("core", "pods", "get,list,watch,create,update,patch,delete")], rule("core", "pods", "*"), "* pods"),
-    "every resource": ([READ_PODS], rule("core", "*", "get"), "get *"),
-    "every API group": ([rule("core,apps,batch", "*", "*")], rule("*", "pods", "get"), "in API group *"),
-    "a subresource": ([rule("core", "pods", "*")], rule("core", "pods/exec", "create"), "create pods/exec"),
-    "the resource of a subresource": ([rule("core", "pods/log", "get")], rule("core", "pods", "get"), "get pods"),
-    "every name": ([rule("core", "secrets", "get", "one,two")], rule("core", "secrets", "get"), "get secrets"),
-    "another name": (
-        [rule("core", "secrets", "get", "one,two")],
-        rule("core", "secrets", "get", "two,three"),
-        "get secrets three",
-    ),
-}  # fmt: skip
+    "another resource": (READ_PODS, rule("core", "pods,secrets", "get"), "get secrets"),
+    "another verb": (PODS, rule("core", "pods", "get,delete"), "delete pods"),
+    "another API group": (ALL_CORE, rule("apps", "deployments", "get"), "get deployments"),
+    "every verb": (rule("core", "pods", "get,list,watch,create"), rule("core", "pods", "*"), "* pods"),
+    "every resource": (READ_PODS, rule("core", "*", "get"), "get *"),
+    "every API group": (rule("core,apps", "*", "*"), rule("*", "pods", "get"), "in API group *"),
+    "a subresource": (rule("core", "pods", "*"), rule("core", "pods/exec", "create"), "create pods/exec"),
+    "the resource of a subresource": (rule("core", "pods/log", "get"), PODS, "get pods"),
+    "every name": (TWO_SECRETS, rule("core", "secrets", "get"), "get secrets"),
+    "another name": (TWO_SECRETS, rule("core", "secrets", "get", "two,three"), "get secrets three"),
+}
 
 
 @pytest.mark.parametrize("case", BEYOND)
@@ -53,13 +51,9 @@ def test_beyond_the_ceiling_nothing_is_given_and_the_first_thing_too_much_is_nam
     """The first rule alone would be allowed, but a grant that asks for too much gives nothing at all."""
     allowed, asked, named = BEYOND[case]
     who, namespace = person(cluster), cluster.namespace()
-    policy = new_policy(
-        cluster, who, grants=ceiling("view", rules=[*allowed, rule("core", "events", "list")])
-    )
+    policy = new_policy(cluster, who, grants=ceiling("view", rules=[allowed, EVENTS]))
 
-    cluster.grant(
-        "work", namespace, policy.name, clusterRoles=["view"], rules=[rule("core", "events", "list"), asked]
-    )
+    cluster.grant("work", namespace, policy.name, clusterRoles=["view"], rules=[EVENTS, asked])
 
     said = cluster.waits_for("ngrant", "work", "Stalled", "BeyondCeiling", namespace)
     assert said["message"].startswith("spec.rules[1]: ")

@@ -8,6 +8,7 @@ import pytest
 from entra_sandbox import seed
 from support.cluster import Body, Cluster, eventually
 from support.life import (
+    AKS_USER,
     READ_PODS,
     Person,
     Policy,
@@ -25,7 +26,6 @@ from support.life import (
     writes,
 )
 
-CLUSTER_USER = "Azure Kubernetes Service Cluster User Role"
 RBAC_READER = "Azure Kubernetes Service RBAC Reader"
 FINALIZER = "entra-access.dev/cleanup"
 
@@ -40,7 +40,7 @@ def slow_entra(cluster: Cluster) -> Iterator[Cluster]:
 
 def full_policy(cluster: Cluster, *members: Person) -> Policy:
     """A policy that has made one of everything."""
-    roles = [{"role": CLUSTER_USER}, {"role": RBAC_READER}]
+    roles = [{"role": AKS_USER}, {"role": RBAC_READER}]
     grants = ceiling("view", rules=[READ_PODS])
     policy = new_policy(cluster, *members, azureRoles=roles, clusterRoles=["view"], grants=grants)
     policy.ready()
@@ -63,7 +63,7 @@ def is_gone(cluster: Cluster, policy: Policy) -> bool:
 
 
 def test_a_deleted_policy_takes_all_that_it_made_in_order(cluster: Cluster) -> None:
-    """Assignments go before the group, which lies among the deleted items in the end; nothing else is left."""
+    """Assignments go before the group, which ends among the deleted items; nothing else is left."""
     who, namespace = person(cluster), cluster.namespace()
     policy = full_policy(cluster, who)
     cluster.grant("work", namespace, policy.name, rules=[READ_PODS])
@@ -134,7 +134,7 @@ def test_deleted_and_applied_again_at_once_gives_the_same_group_back(
     assert policy.group_id == group
     assert groups(cluster, policy) == [group]
     assert deleted_groups(cluster, policy) == []
-    assert {a["roleName"] for a in cluster.azure.assignments(group)} == {CLUSTER_USER, RBAC_READER}
+    assert {a["roleName"] for a in cluster.azure.assignments(group)} == {AKS_USER, RBAC_READER}
     cluster.ready("ngrant", "work", namespace)
     gets(cluster, stays, "list", "pods", namespace)
     assert not may(cluster, leaves, "list", "pods", namespace)
@@ -163,7 +163,10 @@ def test_an_old_member_who_cannot_be_removed_yet_is_given_nothing(cluster: Clust
 
     refused = f"{group}/members/{leaves.id}"
     eventually(lambda: cluster.azure.journal(path_regex=refused, status=503), "the removal was refused")
-    cluster.waits_for("apol", policy.name, "Reconciling", "Unavailable")
+    eventually(
+        lambda: "503" in cluster.condition("apol", policy.name, "Reconciling").get("message", ""),
+        "the policy says what it waits for",
+    )
     given = [
         b["metadata"]["name"] for b in (*all_bindings(cluster, namespace), *made_for(cluster, policy.name))
     ]
@@ -264,17 +267,14 @@ def test_a_policy_deleted_right_after_its_creation_leaves_nothing(
     since = last_request(cluster)
     policies = []
     for moment in range(4):
-        policy = new_policy(cluster, azureRoles=[{"role": CLUSTER_USER}], clusterRoles=["view"])
+        policy = new_policy(cluster, azureRoles=[{"role": AKS_USER}], clusterRoles=["view"])
         policies.append(policy)
         if moment == 1:
             eventually(lambda policy=policy: finalizers(cluster, policy), "it is taken up")  # type: ignore[misc]
         if moment == 2:
             eventually(lambda policy=policy: groups(cluster, policy), "the group is made")  # type: ignore[misc]
         if moment == 3:
-            eventually(
-                lambda policy=policy: writes(cluster, since, policy.name),
-                "the first write is seen",  # type: ignore[misc]
-            )
+            eventually(lambda name=policy.name: writes(cluster, since, name), "the first write is seen")  # type: ignore[misc]
         policy.delete("--wait=false", "--ignore-not-found")
     for policy in policies:
         eventually(lambda policy=policy: is_gone(cluster, policy), "it is gone", seconds=20)  # type: ignore[misc]

@@ -332,7 +332,7 @@ def test_a_foreign_object_in_the_place_of_ours_is_left_and_named_until_it_goes(t
 
 @pytest.mark.parametrize("same", [True, False], ids=["same rules", "other rules"])
 def test_a_role_that_was_there_before_is_not_taken_over(cluster: Cluster, *, same: bool) -> None:
-    """Ours only: whatever a foreign Role of that name gives, it stays as it is when the grant comes and goes."""
+    """Whatever a foreign Role of that name gives, it stays as it is when the grant comes and goes."""
     namespace = cluster.namespace()
     resource = "pods" if same else "secrets"
     cluster.kubectl(

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ from support.trouble import Wish, clean_log, come_right, delete, go, history, ob
 
 RULE: Body = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-AT_ONCE = 5.0
-"""Seconds; no pause between two attempts is awaited in them."""
+AT_ONCE = 10.0
+"""Seconds, for a busy machine; the pauses between attempts at a service that is down soon are longer."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def calm(own_cluster: Cluster) -> Iterator[Cluster]:
-    """That set-up, as good as new after each test; the operator that runs then still does, with a clean log."""
+    """That set-up, without faults in the end; the operator still runs, and its log is clean."""
     yield own_cluster
     own_cluster.azure.clear_faults()
     assert own_cluster.operator is not None
@@ -53,27 +54,32 @@ class Team:
         nobody = json.dumps([{"op": "remove", "path": "/subjects"}])
         for kind, one in self.bindings():
             where = ("-n", self.namespace) if kind == "rolebinding" else ()
-            self.cluster.kubectl(
-                "patch", kind, one["metadata"]["name"], *where, "--type=json", "-p", nobody
-            )
+            self.cluster.kubectl("patch", kind, one["metadata"]["name"], *where, "--type=json", "-p", nobody)
         self.cluster.kubectl("delete", "role", "work-rules", "-n", self.namespace)
 
     def bindings(self) -> list[tuple[str, Body]]:
         """Both bindings."""
         selector = "?labelSelector=entra-access.dev/owner-name"
+        everywhere = f"{RBAC}/clusterrolebindings{selector}={self.wish.name}"
+        here = f"{self.rbac}/rolebindings{selector}=work"
         return [
-            ("clusterrolebinding", one)
-            for one in objects(self.cluster, f"{RBAC}/clusterrolebindings{selector}={self.wish.name}")
-        ] + [
-            ("rolebinding", one)
-            for one in objects(self.cluster, f"{RBAC}/namespaces/{self.namespace}/rolebindings{selector}=work")
+            *(("clusterrolebinding", one) for one in objects(self.cluster, everywhere)),
+            *(("rolebinding", one) for one in objects(self.cluster, here)),
         ]
+
+    @property
+    def rbac(self) -> str:
+        """Where the API server has the Roles and RoleBindings of the namespace."""
+        return f"{RBAC}/namespaces/{self.namespace}"
+
+    def roles(self) -> list[str]:
+        """The names of all Roles in the namespace."""
+        return [role["metadata"]["name"] for role in objects(self.cluster, f"{self.rbac}/roles")]
 
     def whole(self) -> bool:
         """Whether both bindings are for the group, and the Role is there."""
         names = [s["name"] for _, one in self.bindings() for s in one.get("subjects", ())]
-        roles = objects(self.cluster, f"{RBAC}/namespaces/{self.namespace}/roles")
-        return names == [self.group] * 2 and [role["metadata"]["name"] for role in roles] == ["work-rules"]
+        return names == [self.group] * 2 and self.roles() == ["work-rules"]
 
 
 @pytest.mark.parametrize("kind", ["graph", "arm"])
@@ -105,15 +111,15 @@ def test_services_that_do_not_answer_hold_up_nobody_else(calm: Cluster) -> None:
     calm.azure.fault(kind="graph", delay_seconds=20, drop=True, count=None)
     hanging = [Wish(calm.unique("hang")) for _ in range(20)]
     calm.apply(*(wish.body() for wish in hanging))
-    eventually(
-        lambda: sum(fault["used"] for fault in calm.azure.faults()) >= 2, "calls hang", seconds=10
-    )
+    eventually(lambda: sum(fault["used"] for fault in calm.azure.faults()) >= 2, "calls hang", seconds=10)
 
     calm.grant("second", team.namespace, team.wish.name, clusterRoles=["edit"])
     calm.kubectl("delete", "role", "work-rules", "-n", team.namespace)
 
     eventually(
-        lambda: [role["metadata"]["name"] for role in objects(calm, f"{RBAC}/namespaces/{team.namespace}/roles")],
+        lambda: [
+            role["metadata"]["name"] for role in objects(calm, f"{RBAC}/namespaces/{team.namespace}/roles")
+        ],
         "the Role is there again",
         AT_ONCE,
     )
@@ -141,12 +147,9 @@ def test_the_sign_in_is_down_when_the_operator_starts(calm: Cluster) -> None:
     remove(calm, new)
 
 
-def test_a_wrong_secret_takes_nothing_away(calm: Cluster) -> None:
-    """With an application that does not trust the account any more, all stays as it is, and says so."""
+def test_an_application_that_was_switched_off_takes_nothing_away(calm: Cluster) -> None:
+    """All stays as it is, the policy says so, and it goes on by itself afterwards."""
     team = Team(calm)
-    trusted = calm.azure.call("GET", "/state")["servicePrincipals"]
-    before = next(p for p in trusted if p["appId"] == seed.OPERATOR_CLIENT_ID)["federatedCredentials"]
-    assert before
     calm.kill_operator()
     calm.azure.change_app(seed.OPERATOR_CLIENT_ID, accountEnabled=False)
     calm.start_operator()
@@ -181,7 +184,7 @@ def test_the_api_server_is_gone_for_a_while(calm: Cluster) -> None:
     assert calm.operator is not None
     before = calm.operator.identity
     calm.stack.plane.stop()
-    calm.azure.wait(lambda: "quiet" if _seconds_down(calm, 10) else "", timeout=30)
+    ten_seconds()
     assert calm.operator.alive()
     calm.stack.plane.start()
 
@@ -201,18 +204,26 @@ def test_the_api_server_is_gone_for_a_while(calm: Cluster) -> None:
     remove(calm, new)
 
 
-def _seconds_down(cluster: Cluster, seconds: float, began: list[float] | None = None) -> bool:
-    raise NotImplementedError
-
-
 def test_the_api_server_hangs_for_a_while(calm: Cluster) -> None:
     """Stopped and not ended: connections stay open and nothing is answered. Then all goes on."""
     team = Team(calm)
     assert calm.operator is not None
+    before = calm.operator.identity
     server = next(p for p in calm.stack.plane._state.processes if p.name == "kube-apiserver")
     assert server.identity.send(signal.SIGSTOP)
     try:
-        foreign = calm.azure.client if False else calm.azure
-        foreign.remove_member(team.group, seed.ALICE)
+        ten_seconds()
     finally:
         assert server.identity.send(signal.SIGCONT)
+    edited = replace(team.wish, members=(seed.AKSDEV,), cluster_roles=("edit",))
+
+    calm.apply(edited.body())
+
+    come_right(calm, edited, seconds=60)
+    assert calm.operator.identity == before
+
+
+def ten_seconds() -> None:
+    """Let so much time go by."""
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() > began + 10, "the time is over")

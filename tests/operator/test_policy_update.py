@@ -5,6 +5,7 @@ import pytest
 from entra_sandbox import seed
 from support.cluster import Cluster, eventually
 from support.life import (
+    AKS_USER,
     READ_PODS,
     ceiling,
     condition_of,
@@ -18,9 +19,8 @@ from support.life import (
     writes,
 )
 
-CLUSTER_USER = "Azure Kubernetes Service Cluster User Role"
 RBAC_READER = "Azure Kubernetes Service RBAC Reader"
-CLUSTER_USER_ID = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f"
+AKS_USER_ID = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f"
 RBAC_READER_ID = "7f6c6a51-bcf8-42ba-9220-52d62157d7db"
 DEFINITIONS = f"{seed.SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions"
 
@@ -224,8 +224,8 @@ def test_a_change_of_membership_takes_effect_at_once(cluster: Cluster) -> None:
 
 
 def test_azure_roles_are_given_and_taken_by_name_guid_and_full_id(cluster: Cluster) -> None:
-    """Each spelling gives the role at the cluster; another spelling of the same role changes nothing there."""
-    policy = new_policy(cluster, azureRoles=[{"role": CLUSTER_USER}])
+    """Each spelling gives the role at the cluster; another spelling of the same one changes nothing there."""
+    policy = new_policy(cluster, azureRoles=[{"role": AKS_USER}])
     policy.ready()
 
     def roles() -> list[str]:
@@ -233,19 +233,17 @@ def test_azure_roles_are_given_and_taken_by_name_guid_and_full_id(cluster: Clust
         assert {a["scope"] for a in found} <= {seed.CLUSTER_ID}
         return sorted(a["roleName"] for a in found)
 
-    assert roles() == [CLUSTER_USER]
+    assert roles() == [AKS_USER]
     names = {a["name"] for a in cluster.azure.assignments(policy.group_id)}
     since = last_request(cluster)
-    for spelling in (CLUSTER_USER_ID, f"{DEFINITIONS}/{CLUSTER_USER_ID.upper()}", CLUSTER_USER.lower()):
+    for spelling in (AKS_USER_ID, f"{DEFINITIONS}/{AKS_USER_ID.upper()}", AKS_USER.lower()):
         status = policy.update(azureRoles=[{"role": spelling}])["status"]
         assert {a["name"] for a in cluster.azure.assignments(policy.group_id)} == names
         assert [i["name"] for i in status["inventory"] if i["system"] == "Azure"] == [spelling]
     assert writes(cluster, since, policy.group_id) == []
 
-    status = policy.update(
-        azureRoles=[{"role": RBAC_READER_ID}, {"role": f"{DEFINITIONS}/{CLUSTER_USER_ID}"}]
-    )
-    assert roles() == [CLUSTER_USER, RBAC_READER]
+    status = policy.update(azureRoles=[{"role": RBAC_READER_ID}, {"role": f"{DEFINITIONS}/{AKS_USER_ID}"}])
+    assert roles() == [AKS_USER, RBAC_READER]
     assert status["status"]["counts"]["azureRoles"] == 2
     policy.update(azureRoles=[{"role": f"{DEFINITIONS}/{RBAC_READER_ID}"}])
     assert roles() == [RBAC_READER]

@@ -10,6 +10,7 @@ from support.cluster import Body, Cluster, eventually
 
 OWNER_NAME = "entra-access.dev/owner-name"
 MANAGED_BY = "app.kubernetes.io/managed-by"
+AKS_USER = "Azure Kubernetes Service Cluster User Role"
 READ_PODS: Body = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
 ALL_CORE: Body = {"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}
 
@@ -191,3 +192,20 @@ def looks_old(policy: Policy) -> None:
     lines = policy.ready()["status"]["inventory"]
     old = [{**line, "since": "2020-01-01T00:00:00Z"} if "since" in line else line for line in lines]
     patch(policy.cluster, "apol", policy.name, {"status": {"inventory": old}}, "--subresource=status")
+
+
+def everything(cluster: Cluster) -> tuple[Policy, str, Person]:
+    """A policy and a grant that make one or two of each kind of thing. Returns them and a member."""
+    who, namespace = person(cluster), cluster.namespace()
+    policy = new_policy(
+        cluster,
+        who,
+        person(cluster),
+        clusterRoles=["view", "edit"],
+        azureRoles=[{"role": AKS_USER}],
+        grants=ceiling("view", rules=[READ_PODS]),
+    )
+    cluster.grant("work", namespace, policy.name, rules=[READ_PODS], clusterRoles=["view"])
+    cluster.ready("ngrant", "work", namespace)
+    policy.ready()
+    return policy, namespace, who

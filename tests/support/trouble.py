@@ -45,7 +45,7 @@ class Wish:
 
 def groups_of(state: Body, name: str, where: str = "groups") -> list[Body]:
     """The groups that were made for a policy, living ones or among `deletedGroups`."""
-    return [group for group in state[where] if (group["uniqueName"] or "").endswith(f"-{name}")]
+    return [group for group in state[where] if (group["uniqueName"] or "").endswith(f"_{name}")]
 
 
 def objects(cluster: Cluster, path: str) -> list[Body]:

@@ -259,11 +259,21 @@ def test_a_deleted_child_wakes_its_owner() -> None:
 def test_a_child_that_is_given_to_another_wakes_both() -> None:
     cache = WatchCache()
     cache.put(ROLE_BINDING, child(1))
-    labels = child(1)["metadata"]["labels"] | {"entra-access.dev/owner-name": "other"}
+    (owner,) = child(1)["metadata"]["ownerReferences"]
     other = Key("NamespaceGrant", "dev", "other")
-    assert cache.put(ROLE_BINDING, child(2, labels=labels)) == {DEV, other}
+    given = child(2, ownerReferences=[owner | {"name": "other"}])
+    assert cache.put(ROLE_BINDING, given) == {DEV, other}
     assert cache.children(DEV) == ()
     assert len(cache.children(other)) == 1
+
+
+def test_a_label_does_not_make_a_child_anothers() -> None:
+    """The ownerReference says whose it is: by a wrong label it would be taken for an orphan, and deleted."""
+    cache = WatchCache()
+    cache.put(ROLE_BINDING, child(1))
+    labels = child(1)["metadata"]["labels"] | {"entra-access.dev/owner-name": "other"}
+    assert cache.put(ROLE_BINDING, child(2, labels=labels)) == {DEV}
+    assert len(cache.children(DEV)) == 1
 
 
 def test_identities_are_what_a_full_list_is_compared_with() -> None:

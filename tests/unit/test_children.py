@@ -225,12 +225,12 @@ def test_a_deletion() -> None:
 def test_a_child_knows_whose_it_is() -> None:
     found = seen(BINDING)
     assert found.owner_key == ("NamespaceGrant", "dev", "dev-access")
-    assert found.owner_uid == GRANT.meta.uid
+    assert found.owners == (("NamespaceGrant", "dev-access", GRANT.meta.uid),)
     found = seen(cluster_binding("view"))
     assert found.owner_key == ("AccessPolicy", None, "appdev")
 
 
 def test_a_foreign_object_is_nobodys() -> None:
     found = seen_child(CLUSTER_ROLE_BINDING, {"metadata": {"name": "x", "uid": "u"}})
-    assert (found.owner_key, found.owner_uid, found.applied) == (("", None, ""), "", "")
+    assert (found.owner_key, found.owners, found.applied) == (("", None, ""), (), "")
     assert found.content == {"roleRef": [], "subjects": []}

@@ -13,7 +13,7 @@ from entra_access.domain.changes import AddPrincipals, ApplyChild, Change, Creat
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Replicating, Severity, Unavailable
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.outcome import REPLICATION_PAUSE, Next, make_status, merge_inventory, next_look
+from entra_access.reconcile.outcome import SHORT_PAUSE, Next, make_status, merge_inventory, next_look
 from unit.builders import AT, BEFORE, GROUP_ID, NOW, a_meta, cluster_binding, group_line
 
 SUBJECT = Subject("Group", GROUP_ID, "appdev")
@@ -308,7 +308,7 @@ def test_what_could_not_be_seen_is_not_said_to_be_in_sync() -> None:
         ([finding(Severity.UNKNOWN, after=9), finding(Severity.WAITING, after=30)], Next(30, failed=True)),
         ([finding(Severity.STALLED), finding(Severity.WAITING)], Next(failed=True)),
         ([finding(Severity.STALLED), finding(Severity.UNKNOWN, after=5)], Next(5, failed=True)),
-        ([finding(Severity.WAITING, after=0)], Next(after=0)),
+        ([finding(Severity.WAITING, after=0)], Next(after=0, failed=True)),
         ([finding(Severity.WAITING, after=0), finding(Severity.WAITING)], Next(after=0, failed=True)),
         ([finding(Severity.STALLED, after=0)], Next(after=60)),
     ],
@@ -326,9 +326,9 @@ def test_what_was_to_be_looked_at_at_once_waits_where_something_failed() -> None
 
 def test_what_is_only_on_its_way_is_looked_at_more_often() -> None:
     on_its_way = Replicating("not everywhere yet").finding(Link.SUBJECT)
-    assert next_look([on_its_way], 60) == Next(failed=True, longest=REPLICATION_PAUSE)
+    assert next_look([on_its_way], 60) == Next(failed=True, longest=SHORT_PAUSE)
     assert next_look([on_its_way, Unavailable("down").finding(Link.SUBJECT)], 60) == Next(failed=True)
-    assert next_look([on_its_way, finding(Severity.STALLED)], 60).longest == REPLICATION_PAUSE
+    assert next_look([on_its_way, finding(Severity.STALLED)], 60).longest == SHORT_PAUSE
 
 
 # The inventory

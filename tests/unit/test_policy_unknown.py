@@ -7,10 +7,6 @@ import pytest
 
 from entra_access.api.status import Item
 from entra_access.domain.changes import ApplyChild, AssignRole, Change, RemovePrincipal, UnassignRole
-    Change,
-    RemovePrincipal,
-    UnassignRole,
-)
 from entra_access.domain.faults import Denied, Fault, Link, Severity, Throttled, Unavailable
 from entra_access.domain.observed import PolicyWorld
 from entra_access.domain.plan import Plan

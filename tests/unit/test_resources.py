@@ -178,7 +178,7 @@ BAD_POLICY: list[tuple[str, object, str]] = [
     ("spec.clusterRoles.1", 5, "spec.clusterRoles[1]"),
     ("spec.grants", {}, SELECTOR),
     (SELECTOR, "team=appdev", SELECTOR),
-    (f"{SELECTOR}.matchLabels.team", 5, f"{SELECTOR}.matchLabels.team"),
+    (f"{SELECTOR}.matchLabels.team", 5, f"{SELECTOR}.matchLabels[team]"),
     (f"{SELECTOR}.matchExpressions.0", {"operator": "Exists"}, f"{SELECTOR}.matchExpressions[0].key"),
     (f"{SELECTOR}.matchExpressions.0.operator", None, f"{SELECTOR}.matchExpressions[0].operator"),
     (f"{SELECTOR}.matchExpressions.0.values", "prod", f"{SELECTOR}.matchExpressions[0].values"),

@@ -50,10 +50,10 @@ class Kubernetes:
         return str(body["metadata"]["uid"])
 
     async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> Body:
-        """Make a Role or binding as it should be, by server-side apply.
+        """Make a Role or binding as it should be.
 
-        With a `uid` it must still be that object, and what another hand set is overruled. Without one it
-        must be new: where another hand owns a field of an object of that name, nothing is written.
+        With a `uid` it must still be that object, and by server-side apply what another hand set is
+        overruled. Without one it must be new: an apply would take over whatever has that name already.
 
         Raises
         ------
@@ -63,23 +63,21 @@ class Kubernetes:
             The object with that UID is gone.
         """
         manifest = child.manifest(group_id)
+        ref = child.ref
         if uid:
             manifest["metadata"]["uid"] = uid
-        ref = child.ref
-        doing = f"apply {ref}"
+            return await self._apply(path_of(ref.kind, ref.namespace, ref.name), manifest, f"apply {ref}")
+        query = [("fieldManager", FIELD_MANAGER)]
         try:
-            return await self._apply(
-                path_of(ref.kind, ref.namespace, ref.name), manifest, doing, force=bool(uid)
-            )
+            path = path_of(ref.kind, ref.namespace, None)
+            return await self._call("POST", path, f"create {ref}", query=query, body=manifest)
         except Changed:
-            if uid:
-                raise
             return await self._apply_over(child, manifest)
 
     async def _apply_over(self, child: Child, manifest: Body) -> Body:
-        """Somebody owns fields of an object of that name: take it back where it is ours, else refuse.
+        """There is an object of that name: go on with it where it is ours, else refuse.
 
-        It is ours, although the watch does not show it, where another hand took our label away.
+        It can be ours although it was not seen: the watch is late, or another hand took our label away.
         """
         ref = child.ref
         path = path_of(ref.kind, ref.namespace, ref.name)
@@ -90,7 +88,7 @@ class Kubernetes:
             message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
             raise Taken(message)
         manifest["metadata"]["uid"] = there["uid"]
-        return await self._apply(path, manifest, f"apply {ref}", force=True)
+        return await self._apply(path, manifest, f"apply {ref}")
 
     async def delete_child(self, ref: ChildRef, uid: str) -> None:
         """Delete a Role or binding if it still has that UID. One that is gone counts as deleted."""
@@ -115,7 +113,22 @@ class Kubernetes:
             "status": status,
         }
         path = f"{path_of(meta.kind, meta.namespace, meta.name)}/status"
-        return await self._apply(path, manifest, f"write the status of {meta}", force=True)
+        return await self._apply(path, manifest, f"write the status of {meta}")
+
+    async def replace_status(self, meta: Meta, body: Mapping[str, Any], status: Mapping[str, Any]) -> Body:
+        """Write the status in the place of all that is there, also what other hands put into it.
+
+        `body` is the resource as it was read last.
+
+        Raises
+        ------
+        Changed
+            It has changed since.
+        """
+        path = f"{path_of(meta.kind, meta.namespace, meta.name)}/status"
+        query = [("fieldManager", FIELD_MANAGER)]
+        whole = {**body, "status": dict(status)}
+        return await self._call("PUT", path, f"replace the status of {meta}", query=query, body=whole)
 
     async def set_finalizers(self, meta: Meta, finalizers: tuple[str, ...]) -> Body:
         """Set the finalizers, if the resource has not changed since it was read.
@@ -146,8 +159,8 @@ class Kubernetes:
         """Record a Kubernetes Event."""
         await self._call("POST", path_of(EVENT, namespace, None), "record an event", body=dict(event))
 
-    async def _apply(self, path: str, manifest: Body, doing: str, *, force: bool) -> Body:
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")]
+    async def _apply(self, path: str, manifest: Body, doing: str) -> Body:
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         return await self._call("PATCH", path, doing, query=query, body=manifest, content_type=APPLY)
 
     async def _call(

@@ -11,9 +11,10 @@ def stamp(moment: datetime) -> str:
 def moment(text: str) -> datetime | None:
     """The moment that the text names, or None where it names none."""
     try:
-        return datetime.fromisoformat(text)
+        then = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return then if then.tzinfo else then.replace(tzinfo=UTC)
 
 
 def age(text: str, now: datetime) -> timedelta:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from entra_access.api.names import (
     ANNOTATION_APPLIED,
     FIELD_MANAGER,
+    GROUP,
     LABEL_MANAGED_BY,
     LABEL_OWNER_KIND,
     LABEL_OWNER_NAME,
@@ -109,23 +110,19 @@ class SeenChild:
     resource_version: str
     labels: Mapping[str, str]
     applied: str
-    owner_uids: tuple[str, ...]
+    owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
 
     @property
-    def owner_uid(self) -> str:
-        """The UID of the resource that it was made for."""
-        return self.labels.get(LABEL_OWNER_UID, "")
-
-    @property
     def owner_key(self) -> tuple[str, str | None, str]:
-        """Kind, namespace and name of the resource that it was made for."""
-        return (
-            self.labels.get(LABEL_OWNER_KIND, ""),
-            self.ref.namespace,
-            self.labels.get(LABEL_OWNER_NAME, ""),
-        )
+        """Kind, namespace and name of the resource that it was made for.
+
+        By the ownerReference, and by the labels where that was taken away.
+        """
+        labels = (self.labels.get(LABEL_OWNER_KIND, ""), self.labels.get(LABEL_OWNER_NAME, ""))
+        kind, name = self.owners[0][:2] if self.owners else labels
+        return (kind, self.ref.namespace, name)
 
 
 def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
@@ -138,7 +135,11 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
         resource_version=meta.get("resourceVersion", ""),
         labels=meta.get("labels") or {},
         applied=(meta.get("annotations") or {}).get(ANNOTATION_APPLIED, ""),
-        owner_uids=tuple(owner.get("uid", "") for owner in meta.get("ownerReferences", ())),
+        owners=tuple(
+            (owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
+            for owner in meta.get("ownerReferences", ())
+            if str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
+        ),
         content=content,
         managers=tuple(
             {"manager": m.get("manager"), "time": m.get("time", ""), "fields": m.get("fieldsV1", {})}
@@ -174,7 +175,7 @@ def differences(wanted: Child, seen: SeenChild, group_id: str | None) -> list[tu
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if wanted.owner.uid not in seen.owner_uids:
+    if wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
 

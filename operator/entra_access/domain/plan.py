@@ -66,6 +66,7 @@ class Part:
     findings: list[Finding] = field(default_factory=list)
     inventory: list[Item] = field(default_factory=list)
     count: int | None = None  # None where it was not seen
+    unseen: bool = False  # something that it depends on could not be looked at
     name: str = ""  # the display name that the group will have; empty where it is not seen now
 
 

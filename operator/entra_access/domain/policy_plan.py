@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
 from entra_access.api.resources import AccessPolicy, GroupSubject, Membership, PrincipalKind, Reference
@@ -22,7 +23,9 @@ from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
 from entra_access.domain.plan import Part, Plan, child_item, count, missing_cluster_roles, plan_children
 from entra_access.domain.role_plan import plan_azure_roles, unassign_all
 
-GROUP = "Group"
+GROUP: Final = "Group"
+RESTORING: Final = "Restoring"
+SETTLING: Final = "Settling"
 
 
 def group_item(inventory: Iterable[Item]) -> Item | None:
@@ -85,7 +88,7 @@ def _is_settled(wish: GroupSubject, world: PolicyWorld, members: Part, line: Ite
     """
     if wish.membership is not Membership.EXACT or (line and line.id == getattr(world.group, "id", "")):
         return True
-    return not (members.removals or isinstance(world.members, Fault))
+    return not (members.removals or members.unseen)
 
 
 def _settle(subject: Part, world: PolicyWorld, group: Group, members: Part, line: Item | None) -> Plan:
@@ -94,7 +97,7 @@ def _settle(subject: Part, world: PolicyWorld, group: Group, members: Part, line
     known = Subject("Group", group.id, group.display_name) if told else None
     if members.removals:
         message = f"those who are no members any more leave group {group.display_name} first"
-        more = Finding(Link.SUBJECT, Severity.WAITING, "Settling", message, retry_after=0)
+        more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
         members.findings.append(more)
     subject.additions += members.removals
     subject.findings += members.findings
@@ -155,7 +158,7 @@ def _plan_subject(
             part.additions.append(RestoreGroup(group.id, group.display_name))
             part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
             message = f"the deleted group {group.display_name} is being restored"
-            part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, "Restoring", message, retry_after=0))
+            part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
         case Group() as group:
             part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
             _plan_attributes(part, wish, nickname, group, world)
@@ -230,6 +233,7 @@ def _plan_relation(
 ) -> int | None:
     """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
     wanted, unresolved, unseen = _resolve(part, relation, wished, world.principals)
+    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
     if isinstance(seen, Fault):
         part.findings.append(seen.finding(Link.MEMBERS, observing=True))
         return None

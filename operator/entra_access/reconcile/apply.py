@@ -20,7 +20,7 @@ from entra_access.domain.changes import (
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.faults import Fault, Finding, Severity
+from entra_access.domain.faults import Fault, Finding, Severity, Taken
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
@@ -88,7 +88,9 @@ class Applier:
             made = {item.id.lower() for item in applied.made}
             if change.assignment_id.lower() in made:
                 return True  # it was thought to be for a group that is gone, and now is for this one
-        return change.removal and any(finding.link is change.link for finding in applied.findings)
+        # A name that is taken says nothing of what else is to go; everything else may be in its place soon.
+        hindered = {finding.link for finding in applied.findings if finding.reason != Taken.reason}
+        return change.removal and change.link in hindered
 
     # How each change is made
 

@@ -9,10 +9,12 @@ from typing import Final, TypeVar
 
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
-from entra_access.api.names import POLICY
+from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.names import KINDS
 from entra_access.api.resources import AccessPolicy, GroupSubject, Membership, Meta, NamespaceGrant, Reference
-from entra_access.api.status import Status
+from entra_access.api.status import Status, System
 from entra_access.api.times import age
+from entra_access.domain.children import SeenChild, seen_child
 from entra_access.domain.faults import Fault, Missing, Replicating
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import GrantWorld, Group, PolicyWorld, Principal, Seen
@@ -50,9 +52,16 @@ class Gatherer:
     """Reads what a plan needs."""
 
     def __init__(
-        self, place: Place, cache: WatchCache, graph: Graph, arm: Arm, assignments: Assignments
+        self,
+        place: Place,
+        cache: WatchCache,
+        graph: Graph,
+        arm: Arm,
+        kubernetes: Kubernetes,
+        assignments: Assignments,
     ) -> None:
         self._place = place
+        self._kubernetes = kubernetes
         self._cache = cache
         self._graph = graph
         self._arm = arm
@@ -85,7 +94,7 @@ class Gatherer:
             principals=principals,
             roles=roles,
             assignments=assignments,
-            children=self._cache.children(Key(POLICY.kind, None, policy.meta.name)),
+            children=await self._children(policy.meta, status),
             cluster_roles=self._cache.cluster_roles,
         )
 
@@ -94,20 +103,39 @@ class Gatherer:
         group, assignments = await asyncio.gather(
             self._seen(self._group(meta, status, now, deleting=True)), self._seen(self._assignments.get())
         )
-        children = self._cache.children(Key(POLICY.kind, None, meta.name))
+        children = await self._children(meta, status)
         return PolicyWorld(group=group, assignments=assignments, children=children)
 
-    def grant(self, grant: NamespaceGrant) -> GrantWorld:
-        """What there is for a NamespaceGrant; the watches know all of it."""
+    async def grant(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
+        """What there is for a NamespaceGrant; as a rule the watches know all of it."""
         meta = grant.meta
         namespace = self._cache.namespace(meta.namespace or "")
         return GrantWorld(
             policy=self._cache.policy_view(grant.policy),
             namespace_labels=namespace.labels if namespace else {},
             namespace_ending=namespace is None or namespace.ending,
-            children=self._cache.children(Key(meta.kind.kind, meta.namespace, meta.name)),
+            children=await self._children(meta, status),
             cluster_roles=self._cache.cluster_roles,
         )
+
+    async def _children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
+        """The Roles and bindings that were made for a resource.
+
+        One that the inventory names and the watch does not show is looked at itself: it is gone, or another
+        hand took the label away by which the watch knows it.
+        """
+        watched = self._cache.children(Key(meta.kind.kind, meta.namespace, meta.name))
+        known = {child.uid for child in watched}
+        missing = [
+            i for i in status.inventory if i.system is System.KUBERNETES and i.id and i.id not in known
+        ]
+        found = list(watched)
+        for item in missing:
+            kind, (namespace, _, name) = KINDS[item.kind], item.name.rpartition("/")
+            body = await self._kubernetes.get(kind, namespace or None, name)
+            if body and body["metadata"]["uid"] == item.id:
+                found.append(seen_child(kind, body))
+        return tuple(found)
 
     async def _group(self, meta: Meta, status: Status, now: datetime, *, deleting: bool) -> Group | None:
         """The policy's group, live or deleted, or None where it is certain that there is none.

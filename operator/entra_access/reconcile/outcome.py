@@ -21,12 +21,14 @@ from entra_access.api.status import (
 from entra_access.api.times import stamp
 from entra_access.domain.changes import ApplyChild, UpdateGroup
 from entra_access.domain.effective import effective_by
-from entra_access.domain.faults import Finding, Link, Replicating, Severity
+from entra_access.domain.faults import Finding, Link, Replicating, Severity, Taken
 from entra_access.domain.plan import Plan, count
+from entra_access.domain.policy_plan import RESTORING, SETTLING
 from entra_access.reconcile.apply import Applied
 
-REPLICATION_PAUSE: Final = 3.0
-"""While nothing but replication is awaited: it takes seconds as a rule, so a long pause would be a waste."""
+SHORT_PAUSE: Final = 3.0
+"""The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
+EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING}
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
 _CONDITION: Final = {
@@ -42,6 +44,10 @@ _CHAIN: Final = {
     GRANT: (Link.POLICY, Link.CEILING, Link.BINDINGS),
 }
 """The links of each kind, in order. While nobody is known to give access to, later ones wait."""
+_COUNTS: Final = {
+    POLICY: {"members", "azureRoles", "clusterRoleBindings"},
+    GRANT: {"roles", "roleBindings"},
+}
 _GIVES_NOTHING: Final = {Link.POLICY, Link.CEILING}
 """While one of these is broken, a grant gives nothing."""
 
@@ -67,11 +73,8 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
     if passing:
         waits = [f.retry_after for f in passing if f.retry_after is not None]
-        if len(waits) == len(passing) and not any(waits):
-            return Next(after=0.0)  # nothing failed: there is only more to do
-        replicating = {finding.reason for finding in passing} == {Replicating.reason}
-        longest = REPLICATION_PAUSE if replicating else None
-        return Next(max(waits, default=None), failed=True, longest=longest)
+        soon = {finding.reason for finding in passing} <= EXPECTED_REASONS
+        return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None)
     stalled = any(finding.severity is Severity.STALLED for finding in findings)
     return Next(after=stalled_after if stalled else None)
 
@@ -80,14 +83,15 @@ def make_status(
     meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime, untold: Iterable[DriftItem] = ()
 ) -> Status:
     """The whole status after a pass. `untold`: what earlier passes put right and could not write down."""
-    findings = (*plan.findings, *applied.findings)
+    # What failed first: it explains what the plan awaits.
+    findings = (*applied.findings, *plan.findings)
     subject = _subject(old, plan, applied, findings)
     corrected = (*put_right(plan, applied), *untold)
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
         subject=subject,
-        counts={**old.counts, **plan.counts},
+        counts={k: v for k, v in old.counts.items() if k in _COUNTS[meta.kind]} | dict(plan.counts),
         inventory=merge_inventory(old.inventory, plan.inventory, applied),
         effective_by=effective_by(old.effective_by, applied.done, now),
         drift=merge_drift(old.drift, _drift_state(plan, applied, findings), corrected, stamp(now)),
@@ -120,7 +124,8 @@ def put_right(plan: Plan, applied: Applied) -> tuple[DriftItem, ...]:
 
 
 def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> str:
-    if len(put_right(plan, applied)) < len(plan.drift):
+    replaced = any(finding.reason == Taken.reason for finding in applied.findings)
+    if replaced or len(put_right(plan, applied)) < len(plan.drift):
         return "Drifted"
     unseen = any(_unseen(f) and f.severity is not Severity.WAITING for f in findings)
     return "Unknown" if unseen else "InSync"

@@ -98,7 +98,7 @@ class Reconciler:
 
     async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
         if isinstance(resource, NamespaceGrant):
-            return plan_grant(resource, self._gatherer.grant(resource), old.inventory, stamp(now))
+            return plan_grant(resource, await self._gatherer.grant(resource, old), old.inventory, stamp(now))
         world = await self._gatherer.policy(resource, old, now)
         name = unique_name(self._place.owner_id, resource.meta.name)
         return plan_policy(resource, name, self._place.cluster_id, world, old.inventory, stamp(now))
@@ -167,6 +167,12 @@ class Reconciler:
             return
         try:
             written = await self._kubernetes.apply_status(meta, new.as_dict())
+            if _as_compared(written["status"]) != _as_compared(new.as_dict()):
+                # Another hand put something into it that is ours to say; an apply leaves that where it is.
+                others = [c for c in written["status"]["conditions"] if c["type"] not in OURS]
+                status = new.as_dict()
+                status["conditions"] += others
+                written = await self._kubernetes.replace_status(meta, written, status)
         except Fault:
             self._untold[_key(meta)] = (*put_right(plan, applied), *untold)
             raise
