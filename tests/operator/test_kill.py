@@ -42,8 +42,7 @@ HELD = 2.0
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A set-up in which the operator may die at any time."""
     # So long a deletion waits for a group that may have been made: longer than the tests' replication.
-    window = {"ENTRA_ACCESS_REPLICATION_SECONDS": "6"}
-    with running(tmp_path_factory.mktemp("kill"), **window) as cluster:
+    with running(tmp_path_factory.mktemp("kill"), ENTRA_ACCESS_REPLICATION_SECONDS="6") as cluster:
         yield cluster
 
 

@@ -97,7 +97,7 @@ def test_the_shapes_are_what_they_should_be(full: Cluster) -> None:
 
 
 def test_at_rest_nothing_is_written(full: Cluster) -> None:
-    """No write to Azure, and no resourceVersion moves, events included, while everything is looked at again."""
+    """No write to Azure, no resourceVersion moves, events included, while all is looked at again."""
     last = max(entry["n"] for entry in full.azure.journal())
 
     assert full.quiet(5.0) == ([], False)

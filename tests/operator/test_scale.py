@@ -6,7 +6,7 @@ import pytest
 
 from entra_sandbox import seed
 from support.cluster import API, Body, eventually, running
-from support.trouble import USER_ROLE, Wish, clean_log, is_ready, objects, orphans, policies, wrong
+from support.trouble import Wish, clean_log, is_ready, objects, orphans, policies, wrong
 
 MANY = 200
 RULE: Body = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}

@@ -171,7 +171,7 @@ def differences(wanted: Child, seen: SeenChild, group_id: str | None) -> list[tu
         if _ordered(value) != _ordered(seen.content.get(key))
     ]
     found += [
-        (f"metadata.labels[{key}]", value, seen.labels.get(key, ""))
+        (f"metadata.labels[{key}]", value, seen.labels.get(key) or "none")
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]

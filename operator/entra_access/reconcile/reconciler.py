@@ -138,7 +138,13 @@ class Reconciler:
         for note in notes_of(old, old, plan, applied):
             self._notes.add(meta, note, now)
         left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
-        await self._kubernetes.set_finalizers(meta, left)
+        written = await self._kubernetes.set_finalizers(meta, left)
+        if left:
+            self._take_in(meta, written)
+        else:
+            # It is gone now: a look that is due already must not remove everything once more.
+            for key in self._cache.drop(meta.kind, meta.namespace, meta.name, meta.uid) - {_key(meta)}:
+                self._tell(key)
         logger.info("%s: removed with all that it had made", meta)
         return Next()
 
