@@ -12,6 +12,7 @@ _CLUSTER_ID: Final = re.compile(
     r"(Microsoft\.ContainerService/managedClusters|Microsoft\.Kubernetes/connectedClusters)/[^/]+",
     re.IGNORECASE,
 )
+_TENANT: Final = re.compile(r"[A-Za-z0-9.-]+")
 _OWNER_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -96,6 +97,13 @@ def _read_owner_id(env: "_Environment") -> str | None:
     return owner_id
 
 
+def _read_tenant(env: "_Environment") -> str:
+    tenant = env.required("AZURE_TENANT_ID", "the id of the Entra tenant")
+    if not _TENANT.fullmatch(tenant):
+        raise SettingError("AZURE_TENANT_ID must be the id or a domain of the Entra tenant")
+    return tenant
+
+
 def _read_identity(env: "_Environment") -> Identity:
     token_file = env.optional("AZURE_FEDERATED_TOKEN_FILE")
     secret = env.optional("AZURE_CLIENT_SECRET")
@@ -105,7 +113,7 @@ def _read_identity(env: "_Environment") -> Identity:
             "or AZURE_CLIENT_SECRET"
         )
     return Identity(
-        tenant_id=env.required("AZURE_TENANT_ID", "the id of the Entra tenant"),
+        tenant_id=_read_tenant(env),
         client_id=env.required("AZURE_CLIENT_ID", "the app id of the operator's application"),
         authority=env.url("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com"),
         token_file=token_file,

@@ -15,9 +15,7 @@ RULE: Body = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
 def test_many_at_once_come_to_be_ready_without_trouble(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All are right, none was ever refused or throttled, the log has no warning, and then there is quiet."""
     with running(tmp_path_factory.mktemp("scale"), ENTRA_ACCESS_ASSIGNMENTS_SECONDS="10") as cluster:
-        wishes = [
-            Wish(f"many-{n}", members=(seed.ALICE,), owners=(), azure_roles=(USER_ROLE,)) for n in range(MANY)
-        ]
+        wishes = [Wish(f"many-{number}", members=(seed.ALICE,), owners=()) for number in range(MANY)]
         bodies = [wish.body() for wish in wishes]
         for body in bodies:
             body["spec"]["grants"] = {"namespaces": {}, "rules": [RULE]}

@@ -73,7 +73,17 @@ def make_credential(identity: Identity) -> AsyncTokenCredential:
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:
-    """The TLS settings: the given CA, or the system's."""
+    """The TLS settings: the given CA, or the system's.
+
+    Raises
+    ------
+    IdentityIncompleteError
+        There are no certificates in the file.
+    """
     if ca_file and not Path(ca_file).is_file():
         raise IdentityIncompleteError(f"ENTRA_ACCESS_CA_FILE names {ca_file}, which is not a file")
-    return ssl.create_default_context(cafile=ca_file)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (ssl.SSLError, OSError) as error:
+        message = f"ENTRA_ACCESS_CA_FILE names {ca_file}, which is not a file of certificates in PEM"
+        raise IdentityIncompleteError(message) from error
