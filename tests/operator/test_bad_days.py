@@ -215,10 +215,12 @@ def test_any_call_of_an_update_fails(storm: Cluster, call: str) -> None:
 
 @pytest.mark.parametrize("call", DELETION)
 def test_any_call_of_a_deletion_fails(storm: Cluster, call: str) -> None:
-    """Nothing is left behind, and until then the policy is there and says what it waits for."""
+    """Nothing is left behind, and no group goes before its assignments do, whatever fails on the way."""
     wanted = wishes(storm, "deletion")
     storm.apply(*(wish.body() for wish in wanted))
     come_right(storm, *wanted)
+
+    given = {a["id"]: a["principalId"] for a in storm.azure.assignments(scope=seed.CLUSTER_ID)}
 
     with history(storm) as said:
         do(storm, DELETION[call], wanted, lambda some: delete(storm, *some))
@@ -226,6 +228,16 @@ def test_any_call_of_a_deletion_fails(storm: Cluster, call: str) -> None:
 
     all_used(storm)
     honest(said)
+    for assignment, group in given.items():
+        assert last_done(storm, assignment) < last_done(storm, f"/v1.0/groups/{group}")
+
+
+def last_done(cluster: Cluster, path: str) -> int:
+    """The number of the last request that deleted what is at that path, whatever became of the answer."""
+    deleted = cluster.azure.journal(method="DELETE", path_regex=f"{path}$")
+    done = [entry["n"] for entry in deleted if entry["status"] < 300 or entry["fault"]]
+    assert done, path
+    return int(max(done))
 
 
 @pytest.mark.parametrize("call", RESTORING)

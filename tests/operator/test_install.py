@@ -375,7 +375,7 @@ def test_the_image_runs_as_nobody_and_needs_no_network() -> None:
     user, group = words["USER"].split(":")
     assert int(user) > 0
     assert int(group) > 0
-    assert json.loads(words["ENTRYPOINT"]) == ["entra-access"]
+    assert json.loads(words["ENTRYPOINT"]) == ["python", "-m", "entra_access.cli"]
     assert json.loads(words["CMD"]) == ["run"]
     assert not {"RUN", "ADD"} & words.keys()
     assert "--require-hashes" in text

@@ -129,6 +129,16 @@ def test_services_that_do_not_answer_hold_up_nobody_else(calm: Cluster) -> None:
     remove(calm, *hanging)
 
 
+def test_a_binding_does_not_wait_for_a_graph_that_does_not_answer(calm: Cluster) -> None:
+    """What another hand did to a ClusterRoleBinding is undone at once, with the group that is known."""
+    team = Team(calm)
+    calm.azure.fault(kind="graph", delay_seconds=20, drop=True, count=None)
+
+    team.break_bindings()
+
+    eventually(team.whole, "the bindings are right again", AT_ONCE)
+
+
 def test_the_sign_in_is_down_when_the_operator_starts(calm: Cluster) -> None:
     """It says so on the policy, keeps the bindings meanwhile, and needs no restart when it is back."""
     team, new = Team(calm), Wish(calm.unique("signed-in-later"))

@@ -98,17 +98,30 @@ def test_the_shapes_are_what_they_should_be(full: Cluster) -> None:
 
 def test_at_rest_nothing_is_written(full: Cluster) -> None:
     """No write to Azure, no resourceVersion moves, events included, while all is looked at again."""
-    last = max(entry["n"] for entry in full.azure.journal())
+    last, before = max(entry["n"] for entry in full.azure.journal()), write_requests(full)
 
     assert full.quiet(5.0) == ([], False)
 
+    assert write_requests(full) == before
+
     assert full.azure.journal(since=last, kind="graph"), "it was looked at again, or this proves nothing"
+
+
+def write_requests(cluster: Cluster) -> list[str]:
+    """How often the API server was asked to write what is ours, also where nothing changed by it."""
+    with cluster.stack.plane.client() as client:
+        lines = client.get("/metrics").text.splitlines()
+    ours = (f'group="{group}"' for group in ("entra-access.dev", "rbac.authorization.k8s.io"))
+    kinds = (*ours, 'resource="events"')
+    verbs = tuple(f'verb="{verb}"' for verb in ("APPLY", "PATCH", "POST", "PUT", "DELETE"))
+    counted = (line for line in lines if line.startswith("apiserver_request_total{"))
+    return [line for line in counted if any(k in line for k in kinds) and any(v in line for v in verbs)]
 
 
 def test_a_restart_writes_nothing(full: Cluster) -> None:
     """Whatever was made before is found again, by a new process and after a sudden death."""
     for end in ("asked", "killed"):
-        before = versions(full)
+        before, requests = versions(full), write_requests(full)
         last = max(entry["n"] for entry in full.azure.journal())
         assert full.operator is not None
         if end == "asked":
@@ -122,6 +135,7 @@ def test_a_restart_writes_nothing(full: Cluster) -> None:
         assert full.quiet(2.0) == ([], False)
         assert full.azure.journal(since=last, write=True) == []
         assert versions(full) == before
+        assert write_requests(full) == requests
 
 
 def looked_at(cluster: Cluster, since: int) -> bool:

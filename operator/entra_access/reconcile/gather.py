@@ -15,7 +15,7 @@ from entra_access.api.resources import AccessPolicy, GroupSubject, Membership, M
 from entra_access.api.status import Status, System
 from entra_access.api.times import age
 from entra_access.domain.children import SeenChild, seen_child
-from entra_access.domain.faults import Fault, Missing, Replicating
+from entra_access.domain.faults import Fault, Missing, Replicating, Unavailable
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import GrantWorld, Group, PolicyWorld, Principal, Seen
 from entra_access.domain.policy_plan import group_item
@@ -96,6 +96,14 @@ class Gatherer:
             assignments=assignments,
             children=await self._children(policy.meta, status),
             cluster_roles=self._cache.cluster_roles,
+        )
+
+    async def local(self, meta: Meta, status: Status) -> PolicyWorld:
+        """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
+        unseen = Unavailable("not looked at yet")
+        children = await self._children(meta, status)
+        return PolicyWorld(
+            unseen, assignments=unseen, children=children, cluster_roles=self._cache.cluster_roles
         )
 
     async def removal(self, meta: Meta, status: Status, now: datetime) -> PolicyWorld:

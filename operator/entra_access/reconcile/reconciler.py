@@ -22,6 +22,7 @@ from entra_access.api.times import stamp
 from entra_access.domain.changes import CreateGroup
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.naming import unique_name
+from entra_access.domain.observed import PolicyWorld
 from entra_access.domain.plan import Plan, child_item, plan_children, plan_grant
 from entra_access.domain.policy_plan import GROUP, group_item, plan_policy, plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
@@ -99,9 +100,27 @@ class Reconciler:
     async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
         if isinstance(resource, NamespaceGrant):
             return plan_grant(resource, await self._gatherer.grant(resource, old), old.inventory, stamp(now))
+        await self._bindings_first(resource, old, now)
         world = await self._gatherer.policy(resource, old, now)
-        name = unique_name(self._place.owner_id, resource.meta.name)
-        return plan_policy(resource, name, self._place.cluster_id, world, old.inventory, stamp(now))
+        return self._plan_policy(resource, world, old, now)
+
+    def _plan_policy(self, policy: AccessPolicy, world: PolicyWorld, old: Status, now: datetime) -> Plan:
+        name = unique_name(self._place.owner_id, policy.meta.name)
+        return plan_policy(policy, name, self._place.cluster_id, world, old.inventory, stamp(now))
+
+    async def _bindings_first(self, policy: AccessPolicy, old: Status, now: datetime) -> None:
+        """Put right what another hand did to a policy's bindings before Graph and ARM are asked anything.
+
+        They may take long to answer, or not answer at all. It is the same plan, made of what is known without
+        them: the group's id, and nothing of its members and roles.
+        """
+        plan = self._plan_policy(policy, await self._gatherer.local(policy.meta, old), old, now)
+        if not plan.drift:
+            return
+        applied = await self._applier.run(plan, stamp(now))
+        self._tell_of(policy.meta, old, old, plan, applied)
+        key = _key(policy.meta)
+        self._untold[key] = (*put_right(plan, applied), *self._untold.get(key, ()))
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
@@ -135,8 +154,7 @@ class Reconciler:
         if any(finding.severity > Severity.NOTE for finding in findings):
             await self._write_status(meta, body, old, plan, applied)
             return next_look(findings, self._stalled_after)
-        for note in notes_of(old, old, plan, applied):
-            self._notes.add(meta, note, now)
+        self._tell_of(meta, old, old, plan, applied)
         left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
         written = await self._kubernetes.set_finalizers(meta, left)
         if left:
@@ -165,10 +183,7 @@ class Reconciler:
         # What was put right in a pass whose status could not be written is still worth telling.
         untold = self._untold.pop(_key(meta), ())
         new = make_status(meta, old, plan, applied, now, untold)
-        for change in applied.done:
-            logger.info("%s: %s", meta, change)
-        for note in notes_of(old, new, plan, applied):
-            self._notes.add(meta, note, now)
+        self._tell_of(meta, old, new, plan, applied)
         if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):
             return
         try:
@@ -183,6 +198,13 @@ class Reconciler:
             self._untold[_key(meta)] = (*put_right(plan, applied), *untold)
             raise
         self._take_in(meta, written)
+
+    def _tell_of(self, meta: Meta, old: Status, new: Status, plan: Plan, applied: Applied) -> None:
+        """Say in the log and in events what was done."""
+        for change in applied.done:
+            logger.info("%s: %s", meta, change)
+        for note in notes_of(old, new, plan, applied):
+            self._notes.add(meta, note, self._clock())
 
     def _take_in(self, meta: Meta, written: Body) -> None:
         """Take in the answer to an own write, and tell whom it concerns.
