@@ -117,3 +117,18 @@ def test_the_time_of_a_condition_moves_only_with_its_status(cluster: Cluster) ->
     for moved in ("Ready", "AzureRolesReady"):
         assert condition_of(found, moved)["lastTransitionTime"] > "2026-01-01T00:00:00Z"
     assert condition_of(found, "SubjectReady")["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+
+
+def test_what_others_made_is_not_deleted_because_the_inventory_was_made_to_name_it(cluster: Cluster) -> None:
+    """Who can write a status cannot have the operator remove role assignments of others by it."""
+    policy, _, _ = everything(cluster)
+    theirs = cluster.azure.assign(seed.USER_IDS[seed.ALICE], "Reader", seed.CLUSTER_ID)
+    line = {"system": "Azure", "kind": "RoleAssignment", "name": "Reader", "id": theirs["id"]}
+    change = [{"op": "add", "path": "/status/inventory/-", "value": line}]
+    patch(cluster, "apol", policy.name, change, "--subresource=status")
+
+    policy.update(clusterRoles=["view"])
+    policy.delete("--timeout=20s")
+
+    left = [one["name"] for one in cluster.azure.assignments(seed.USER_IDS[seed.ALICE])]
+    assert left == [theirs["name"]]

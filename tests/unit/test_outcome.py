@@ -347,8 +347,10 @@ def test_what_is_gone_is_struck_out() -> None:
     assert merge_inventory(both, both, Applied(gone={"/a1", "uid-1"})) == ()
 
 
-def test_outside_kubernetes_a_line_leaves_only_when_its_removal_was_confirmed() -> None:
-    assert merge_inventory((group_line(), ROLE_LINE, CHILD), (), Applied()) == (ROLE_LINE, group_line())
+def test_only_the_group_stays_where_the_plan_does_not_name_it() -> None:
+    """The plan names all assignments that are ours, seen or not; another line was written by another hand."""
+    assert merge_inventory((group_line(), ROLE_LINE, CHILD), (), Applied()) == (group_line(),)
+    assert merge_inventory((group_line(),), (ROLE_LINE,), Applied()) == (ROLE_LINE, group_line())
 
 
 def test_an_announced_group_gets_its_id() -> None:
@@ -368,7 +370,7 @@ def test_the_first_time_is_kept() -> None:
 
 def test_two_assignments_of_one_role_are_two_lines() -> None:
     moved = Item(System.AZURE, "RoleAssignment", "Reader", "/a2")
-    assert len(merge_inventory((ROLE_LINE,), (moved,), Applied())) == 2
+    assert len(merge_inventory((ROLE_LINE,), (ROLE_LINE, moved), Applied())) == 2
 
 
 def test_a_child_that_was_replaced_is_one_line() -> None:

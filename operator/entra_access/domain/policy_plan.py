@@ -49,11 +49,11 @@ def plan_policy(
     group_id = None if creating else known or None
     if not creating and (group_id is None or world.group is None):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
-        return _only(subject, world)
+        return _only(subject, world, inventory)
     visible = isinstance(world.group, Group) and not world.group.deleted
     members = _plan_principals(policy.group, world, group_id) if visible or creating else Part()
     if isinstance(world.group, Group) and not (visible and _is_settled(policy.group, world, members, line)):
-        return _settle(subject, world, world.group, members, line)
+        return _settle(subject, world, world.group, members, inventory)
     roles = plan_azure_roles(policy, scope, world, group_id, inventory)
     wanted = _cluster_role_bindings(policy, world, group_id)
     children = plan_children(wanted, world.children, group_id, inventory, now)
@@ -91,8 +91,11 @@ def _is_settled(wish: GroupSubject, world: PolicyWorld, members: Part, line: Ite
     return not (members.removals or members.unseen)
 
 
-def _settle(subject: Part, world: PolicyWorld, group: Group, members: Part, line: Item | None) -> Plan:
+def _settle(
+    subject: Part, world: PolicyWorld, group: Group, members: Part, inventory: tuple[Item, ...]
+) -> Plan:
     """Restore the group, or see off those who must leave it, before anything is given to it."""
+    line = group_item(inventory)
     told = line is not None and line.id == group.id
     known = Subject("Group", group.id, group.display_name) if told else None
     if members.removals:
@@ -103,14 +106,17 @@ def _settle(subject: Part, world: PolicyWorld, group: Group, members: Part, line
     subject.findings += members.findings
     if not told:
         subject.inventory = [replace(item, id="") for item in subject.inventory]
-    return _only(subject, world, known)
+    return _only(subject, world, inventory, known)
 
 
-def _only(subject: Part, world: PolicyWorld, known: Subject | None = None) -> Plan:
-    """A plan for nothing but the group. What there is in Kubernetes stays as it is."""
-    children = tuple(child_item(child.ref, child.uid) for child in world.children)
-    inventory = (*subject.inventory, *children)
-    return Plan(tuple(subject.additions), tuple(subject.findings), subject=known, inventory=inventory)
+def _only(
+    subject: Part, world: PolicyWorld, inventory: tuple[Item, ...], known: Subject | None = None
+) -> Plan:
+    """A plan for nothing but the group. What there is in Azure and Kubernetes stays as it is."""
+    children = [child_item(child.ref, child.uid) for child in world.children]
+    assignments = [item for item in inventory if item.system is System.AZURE]
+    kept = (*subject.inventory, *assignments, *children)
+    return Plan(tuple(subject.additions), tuple(subject.findings), subject=known, inventory=kept)
 
 
 def plan_policy_removal(world: PolicyWorld, inventory: tuple[Item, ...], scope: str, now: str) -> Plan:

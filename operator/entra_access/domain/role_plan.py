@@ -71,7 +71,18 @@ def _unwanted_roles(
     to a role that could not be found now (`held`) stays: the role may have been renamed. Ids are compared
     in lower case, as Azure does.
     """
-    listed = {item.id.lower(): item for item in lines}
+    strangers = {
+        assignment_id(scope, a.name).lower()
+        for a in seen
+        if a.name != assignment_name(scope, a.principal_id, a.role_id)
+    }
+    # A line can be written by whoever may write a status: it makes nothing ours that we would not name so.
+    here = assignment_id(scope, "").lower()
+    listed = {
+        item.id.lower(): item
+        for item in lines
+        if item.id.lower().startswith(here) and item.id.lower() not in strangers
+    }
     ours = {assignment_id(scope, a.name).lower(): a for a in seen if _is_ours(a, scope, group_id or "")}
     keep = {
         assignment_id(scope, assignment_name(scope, group_id or "", role_id)).lower(): role

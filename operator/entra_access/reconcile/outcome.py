@@ -134,13 +134,14 @@ def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> s
 def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied) -> tuple[Item, ...]:
     """The inventory after a pass: what was known, seen or made, without what is gone.
 
-    What lives in Kubernetes is seen completely in each pass, so what was not seen there is gone. What
-    lives elsewhere leaves only when its removal was confirmed.
+    The plan names all that is ours in Azure and Kubernetes, also what it could not look at now, so what it
+    does not name is gone or was never ours. The group leaves only when its removal was confirmed.
     """
-    known = {_key(item): item for item in old if item.system is not System.KUBERNETES}
+    before = {_key(item): item for item in old}
+    known = {key: item for key, item in before.items() if item.system is System.ENTRA}
     for item in (*seen, *applied.made):
-        before = known.get(_key(item))
-        known[_key(item)] = replace(item, since=before.since) if before and before.id == item.id else item
+        was = before.get(_key(item))
+        known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
     gone = {one.lower() for one in applied.gone}
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
     return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))

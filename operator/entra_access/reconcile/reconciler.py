@@ -127,8 +127,9 @@ class Reconciler:
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(_key(meta))
-        kept = tuple(child_item(child.ref, child.uid) for child in children)
-        return Plan(findings=(finding,), subject=old.subject, inventory=kept)
+        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        kept += [child_item(child.ref, child.uid) for child in children]
+        return Plan(findings=(finding,), subject=old.subject, inventory=tuple(kept))
 
     async def _announce_group(self, meta: Meta, old: Status, plan: Plan, now: datetime) -> Status:
         """Write down that a group is about to be made, before it is.
