@@ -14,6 +14,7 @@ from entra_sandbox import seed
 from support.answers import Answers, answering
 from support.sandbox import RunningSandbox
 
+
 @pytest.fixture
 def identity(sandbox: RunningSandbox) -> Identity:
     """The operator's identity, by client secret."""
