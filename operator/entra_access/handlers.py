@@ -39,6 +39,8 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 60
+    # After an outage of the API server, look at it again within five seconds; kopf's own pauses grow to 21.
+    settings.networking.error_backoffs = (1, 1, 2, 3, *(5,) * 20)
     for kind in CHILD_KINDS:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
     return settings

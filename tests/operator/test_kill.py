@@ -211,7 +211,7 @@ def test_killed_again_and_again_while_much_is_going_on(mortal: Cluster) -> None:
     wishes = [Wish(mortal.unique("random")) for _ in range(4)]
     namespace = mortal.namespace()
     doomed = [Wish(mortal.unique("doomed")) for _ in range(2)]
-    for round_ in range(8):
+    for round_ in range(6):
         some = [changed(w) if chance.random() < 0.5 else w for w in wishes]
         bodies = [wish.body() for wish in (*some, *doomed)]
         for body in bodies:

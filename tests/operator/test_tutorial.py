@@ -11,7 +11,12 @@ def test_a_team_works_in_its_namespace_and_nowhere_else(cluster: Cluster) -> Non
     """Group, member, Azure role, Role and binding are made; the member may, others may not."""
     namespace, other = cluster.namespace(team="a"), cluster.namespace(team="b")
     name = cluster.unique("appdev")
-    group = {"displayName": name, "members": [{"user": seed.AKSDEV}], "owners": [{"user": seed.LEAD}]}
+    # People of their own: other tests give the seeded ones access to the same cluster.
+    dev, sre, lead = (
+        cluster.azure.add_user(f"{cluster.unique(who)}@contoso.com") for who in ("dev", "sre", "lead")
+    )
+    user, other_user = dev["userPrincipalName"], sre["userPrincipalName"]
+    group = {"displayName": name, "members": [{"user": user}], "owners": [{"user": lead["id"]}]}
     cluster.policy(
         name,
         {
@@ -28,12 +33,12 @@ def test_a_team_works_in_its_namespace_and_nowhere_else(cluster: Cluster) -> Non
     made = cluster.group(name)
     assert made is not None
     assert made["id"] == policy["status"]["subject"]["objectId"] == grant["status"]["subject"]["objectId"]
-    assert made["members"] == [seed.USER_IDS[seed.AKSDEV]]
-    assert made["owners"] == [seed.USER_IDS[seed.LEAD]]
+    assert made["members"] == [dev["id"]]
+    assert made["owners"] == [lead["id"]]
     assigned = cluster.azure.assignments(made["id"], seed.CLUSTER_ID)
     assert [a["roleName"] for a in assigned] == [AKS_USER]
-    assert cluster.can(seed.AKSDEV, "create", "pods", namespace)
-    assert not cluster.can(seed.AKSDEV, "list", "pods", other)
-    assert not cluster.can(seed.AKSDEV, "list", "pods")
-    assert not cluster.can(seed.AKSDEV, "get", "roles.rbac.authorization.k8s.io", namespace)
-    assert not cluster.can(seed.AKSSRE, "list", "pods", namespace)
+    assert cluster.can(user, "create", "pods", namespace)
+    assert not cluster.can(user, "list", "pods", other)
+    assert not cluster.can(user, "list", "pods")
+    assert not cluster.can(user, "get", "roles.rbac.authorization.k8s.io", namespace)
+    assert not cluster.can(other_user, "list", "pods", namespace)

@@ -70,16 +70,20 @@ class Arm:
         Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest -
         ``atScope()`` means at the scope or above.
         """
-        found = []
         async with self._translated("list role assignments"):
             listed: AsyncIterable[Any] = self._client.role_assignments.list_for_scope(
                 scope, filter="atScope()"
             )
-            async for item in listed:
-                role_id = guid_in(item.role_definition_id)
-                if role_id and item.scope.lower() == scope.lower():
-                    found.append(Assignment(item.name.lower(), scope, item.principal_id.lower(), role_id))
-        return tuple(found)
+            found = [_assignment(item, scope) async for item in listed]
+        return tuple(one for one in found if one)
+
+    async def assignment(self, scope: str, name: str) -> Assignment | None:
+        """The role assignment with that name exactly at the scope, or None."""
+        async with self._translated("read a role assignment"):
+            try:
+                return _assignment(await self._client.role_assignments.get(scope, name), scope)
+            except ResourceNotFoundError:
+                return None
 
     async def role_id(self, role: str, scope: str) -> str | None:
         """The GUID of the role definition with that name, GUID or id, or None where there is none."""
@@ -172,6 +176,14 @@ class Arm:
         if status == 404:
             return Missing(f"not there when asked to {doing} ({code})")
         return _refusal(status, code, doing)
+
+
+def _assignment(item: Any, scope: str) -> Assignment | None:
+    """The assignment as a value, or None where it is at another scope."""
+    role_id = guid_in(item.role_definition_id)
+    if not role_id or item.scope.lower() != scope.lower():
+        return None
+    return Assignment(item.name.lower(), scope, item.principal_id.lower(), role_id)
 
 
 def _refusal(status: int, code: str, doing: str) -> Fault:

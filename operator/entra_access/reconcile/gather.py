@@ -16,8 +16,8 @@ from entra_access.api.status import Status, System
 from entra_access.api.times import age
 from entra_access.domain.children import SeenChild, seen_child
 from entra_access.domain.faults import Fault, Missing, Replicating, Unavailable
-from entra_access.domain.naming import unique_name
-from entra_access.domain.observed import GrantWorld, Group, PolicyWorld, Principal, Seen
+from entra_access.domain.naming import assignment_id, unique_name
+from entra_access.domain.observed import Assignment, GrantWorld, Group, PolicyWorld, Principal, Seen
 from entra_access.domain.policy_plan import group_item
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.shared import Assignments, Shared
@@ -83,7 +83,7 @@ class Gatherer:
             self._seen(self._namesakes(wish.display_name, live)) if naming else _nothing(),
             self._each(references, lambda one: self._principal(one, known)),
             self._each(policy.azure_roles, self._role_id),
-            self._seen(self._assignments.get()),
+            self._seen(self._all_assignments(status)),
         )
         return PolicyWorld(
             group=group,
@@ -109,7 +109,8 @@ class Gatherer:
     async def removal(self, meta: Meta, status: Status, now: datetime) -> PolicyWorld:
         """What there is of an AccessPolicy that is going."""
         group, assignments = await asyncio.gather(
-            self._seen(self._group(meta, status, now, deleting=True)), self._seen(self._assignments.get())
+            self._seen(self._group(meta, status, now, deleting=True)),
+            self._seen(self._all_assignments(status)),
         )
         children = await self._children(meta, status)
         return PolicyWorld(group=group, assignments=assignments, children=children)
@@ -144,6 +145,20 @@ class Gatherer:
             if body and body["metadata"]["uid"] == item.id:
                 found.append(seen_child(kind, body))
         return tuple(found)
+
+    async def _all_assignments(self, status: Status) -> tuple[Assignment, ...]:
+        """The role assignments at the cluster.
+
+        One that the inventory names and the list does not show is looked at itself: lists lag behind, and
+        a line in a status proves neither that it is there nor whose it is.
+        """
+        listed = await self._assignments.get()
+        here = assignment_id(self._place.cluster_id, "").lower()
+        known = {one.name for one in listed}
+        names = (i.id.lower().removeprefix(here) for i in status.inventory if i.id.lower().startswith(here))
+        unlisted = [name for name in names if name not in known]
+        found = [await self._arm.assignment(self._place.cluster_id, name) for name in unlisted]
+        return (*listed, *(one for one in found if one))
 
     async def _group(self, meta: Meta, status: Status, now: datetime, *, deleting: bool) -> Group | None:
         """The policy's group, live or deleted, or None where it is certain that there is none.
