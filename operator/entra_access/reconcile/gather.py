@@ -80,7 +80,7 @@ class Gatherer:
         references = set() if isinstance(group, Fault) else {*wish.members, *wish.owners}
         naming = group is None or (live is not None and live.display_name != wish.display_name)
         namesakes, principals, roles, assignments = await asyncio.gather(
-            self._seen(self._namesakes(wish.display_name, live)) if naming else _nothing(),
+            self._seen(self._namesakes(policy, live)) if naming else _nothing(),
             self._each(references, lambda one: self._principal(one, known)),
             self._each(policy.azure_roles, self._role_id),
             self._seen(self._all_assignments(status)),
@@ -191,9 +191,11 @@ class Gatherer:
         )
         return members, owners
 
-    async def _namesakes(self, display_name: str, mine: Group | None) -> tuple[Group, ...]:
-        found = await self._graph.groups_named(display_name)
-        return tuple(group for group in found if mine is None or group.id != mine.id)
+    async def _namesakes(self, policy: AccessPolicy, mine: Group | None) -> tuple[Group, ...]:
+        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName."""
+        ours = unique_name(self._place.owner_id, policy.meta.name)
+        found = await self._graph.groups_named(policy.group.display_name)
+        return tuple(g for g in found if g.unique_name != ours and (mine is None or g.id != mine.id))
 
     async def _principal(self, reference: Reference, known: dict[str, Principal]) -> Principal:
         """What a reference stands for; one who is in the group under that name need not be looked up."""
