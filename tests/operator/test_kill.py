@@ -168,7 +168,8 @@ def test_a_write_of_the_dead_arrives_late(mortal: Cluster, write: Write) -> None
 
     come_right(mortal, wish)
     mortal.azure.wait(lambda: mortal.azure.journal(since=last, fault=True), what="the late write")
-    assert mortal.quiet(1.0)[0] == []
+    # The dead may have more than one under way; all of theirs are marked as faults.
+    assert [write for write in mortal.quiet(1.0)[0] if not write["fault"]] == []
     come_right(mortal, wish)
     remove(mortal, wish)
 
