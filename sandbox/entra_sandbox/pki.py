@@ -35,7 +35,7 @@ def prepare(folder: Path, extra_names: tuple[str, ...] = ()) -> Pki:
     key = ec.generate_private_key(ec.SECP256R1())
     cert = _server_certificate(key.public_key(), ca_cert, ca_key, names)
     cert_file, key_file = folder / "server.crt", folder / "server.key"
-    cert_file.write_bytes(_pem(cert) + _pem(ca_cert))
+    cert_file.write_bytes(cert_pem(cert) + cert_pem(ca_cert))
     _write_key(key_file, key)
     return Pki(folder / "ca.crt", cert_file, key_file, _signing_key(folder))
 
@@ -49,7 +49,7 @@ def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateK
         return x509.load_pem_x509_certificate(cert_file.read_bytes()), known
     key = ec.generate_private_key(ec.SECP256R1())
     cert = _ca_certificate(key)
-    cert_file.write_bytes(_pem(cert))
+    cert_file.write_bytes(cert_pem(cert))
     _write_key(key_file, key)
     return cert, key
 
@@ -59,7 +59,7 @@ def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     public = key.public_key()
     builder = _builder(name, name, 10 * _YEAR).public_key(public)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_usage(ca=True), critical=True)
+    builder = builder.add_extension(key_usage(ca=True), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     return builder.sign(key, hashes.SHA256())
 
@@ -77,11 +77,13 @@ def _server_certificate(
     )
     builder = _builder(subject, ca_cert.subject, _YEAR).public_key(public)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(ca=False), critical=True)
+    builder = builder.add_extension(key_usage(ca=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     builder = builder.add_extension(issuer_id, critical=False)
-    builder = builder.add_extension(x509.SubjectAlternativeName([_name(n) for n in names]), critical=False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([general_name(n) for n in names]), critical=False
+    )
     return builder.sign(ca_key, hashes.SHA256())
 
 
@@ -92,7 +94,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, life: dt.timedelta) -> x509.
     return builder.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + life)
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
+def key_usage(*, ca: bool) -> x509.KeyUsage:
+    """What the key of an authority, or of anybody else, may be used for."""
     return x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=ca,
@@ -106,7 +109,8 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def _name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """An address or a host name as certificates write it."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -125,7 +129,8 @@ def _signing_key(folder: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def _pem(cert: x509.Certificate) -> bytes:
+def cert_pem(cert: x509.Certificate) -> bytes:
+    """The certificate as text."""
     return cert.public_bytes(serialization.Encoding.PEM)
 
 

@@ -5,7 +5,6 @@ still trusts the kubeconfigs and service-account tokens that it gave out before.
 """
 
 import datetime as dt
-import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from entra_sandbox.pki import cert_pem, general_name, key_usage
 
 _LIFE = dt.timedelta(days=3650)
 _SERVER_NAMES = (
@@ -57,7 +58,7 @@ def prepare(folder: Path) -> Certificates:
     folder.mkdir(parents=True, exist_ok=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = _authority(ca_key)
-    _write(done.ca, _pem(ca), ca_key)
+    _write(done.ca, cert_pem(ca), ca_key)
     issuer = (ca, ca_key)
     for pair, names, hosts in (
         (done.server, ("kube-apiserver", None), _SERVER_NAMES),
@@ -65,7 +66,7 @@ def prepare(folder: Path) -> Certificates:
         (done.controller_manager, ("system:kube-controller-manager", None), ()),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(pair, _pem(_leaf(issuer, key.public_key(), names, hosts)), key)
+        _write(pair, cert_pem(_leaf(issuer, key.public_key(), names, hosts)), key)
     token_key = ec.generate_private_key(ec.SECP256R1())
     _write(done.service_accounts, _public_pem(token_key), token_key)
     complete.touch()  # last: a start that was cut short begins anew
@@ -80,7 +81,7 @@ def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     name = _name("control plane CA", None)
     builder = _builder(name, name, key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    return builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256())
+    return builder.add_extension(key_usage(ca=True), critical=True).sign(key, hashes.SHA256())
 
 
 def _leaf(
@@ -97,7 +98,7 @@ def _leaf(
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = _builder(_name(*names), ca.subject, public)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(ca=False), critical=True)
+    builder = builder.add_extension(key_usage(ca=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     # Strict verifiers (Python 3.13's default) want the authority spelled out.
     authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
@@ -106,7 +107,7 @@ def _leaf(
     builder = builder.add_extension(authority, critical=False)
     if hosts:
         builder = builder.add_extension(
-            x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            x509.SubjectAlternativeName([general_name(host) for host in hosts]), critical=False
         )
     return builder.sign(ca_key, hashes.SHA256())
 
@@ -122,36 +123,11 @@ def _builder(
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 def _name(common: str, organisation: str | None) -> x509.Name:
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common)]
     if organisation is not None:
         attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
     return x509.Name(attributes)
-
-
-def _host(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-def _pem(cert: x509.Certificate) -> bytes:
-    return cert.public_bytes(serialization.Encoding.PEM)
 
 
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
