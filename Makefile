@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 WORKERS ?= 2
+# What the sandbox's API server is in Azure: aks or arc.
+CLUSTER ?= aks
 
 .PHONY: help setup binaries demo sandbox sandbox-down test lint types contracts unit adapters operator bench lock clean
 
@@ -17,8 +19,8 @@ binaries: setup
 demo: binaries  ## The tutorial from two YAML files, on a real API server, with its proofs
 	@$(PY) -m entra_sandbox.local.demo
 
-sandbox: binaries  ## The same set-up, left running; then: . .sandbox/env
-	@$(PY) -m entra_sandbox.local.up
+sandbox: binaries  ## The same set-up, left running (CLUSTER=aks or arc); then: . .sandbox/env
+	@$(PY) -m entra_sandbox.local.up --cluster=$(CLUSTER)
 
 sandbox-down: setup  ## End what `make sandbox` started
 	@$(PY) -m entra_sandbox.local.down

@@ -15,7 +15,10 @@ class Verdict:
 
     allowed: bool
     condition_failed: bool = False
+    assignment: str = ""
+    """The name of the assignment that allows it."""
     role: str = ""
+    """The role's id."""
 
 
 class Access:
@@ -37,14 +40,15 @@ class Access:
             ):
                 continue
             if assignment.condition is None or fulfilled(assignment.condition, attempt):
-                return Verdict(allowed=True, role=role.role_name)
+                return Verdict(allowed=True, assignment=assignment.name, role=role.name)
             condition_failed = True
         return Verdict(allowed=False, condition_failed=condition_failed)
 
 
 def _grants(block: Permissions, action: str, *, data: bool) -> bool:
+    """Whether the block covers the action, or everything that an action with `*` stands for."""
     wanted = block.data_actions if data else block.actions
     refused = block.not_data_actions if data else block.not_actions
     return any(action_matches(p, action) for p in wanted) and not any(
-        action_matches(p, action) for p in refused
+        action_matches(p, action) or ("*" in action and action_matches(action, p)) for p in refused
     )

@@ -8,34 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from entra_sandbox import admin_state, seed
-from entra_sandbox.azure import RoleAssignment, new_id
-from entra_sandbox.directory import (
-    FederatedCredential,
-    Group,
-    Principal,
-    ServicePrincipal,
-    UniqueNameTakenError,
-    User,
-)
+from entra_sandbox import admin_azure, admin_state, seed
+from entra_sandbox.admin_lookups import Lookups, NotThereError
+from entra_sandbox.azure import new_id
+from entra_sandbox.directory import FederatedCredential, Group, ServicePrincipal, UniqueNameTakenError, User
 from entra_sandbox.exchange import Call, Json, Reply
 from entra_sandbox.faults import Faults
 from entra_sandbox.journal import Journal
-from entra_sandbox.scopes import subscription_of
-from entra_sandbox.state import State
 from entra_sandbox.throttle import Throttle
 from entra_sandbox.tokens import Tokens
 
 
-class NotThereError(Exception):
-    """The thing that was named is not there."""
-
-
 @dataclass(slots=True)
-class Admin:
+class Admin(Lookups):
     """All that the administration routes touch."""
 
-    state: State
     tokens: Tokens
     throttle: Throttle
     journal: Journal
@@ -57,36 +44,6 @@ class Admin:
                 except (ValueError, TypeError, re.error) as error:
                     return Reply(400, {"error": str(error)})
         return Reply(404, {"error": f"the sandbox has no {call.method} {call.path}"})
-
-    def user(self, name: str) -> User:
-        """Look up a user by name or id."""
-        if user := self.state.directory.user(name):
-            return user
-        raise NotThereError(f"there is no user '{name}'")
-
-    def principal(self, name: str) -> Principal:
-        """Look up anything by object id, user principal name or application id."""
-        directory = self.state.directory
-        found = directory.user(name) or directory.service_principal_of(name) or directory.find(name)
-        if found is None:
-            raise NotThereError(f"there is no object '{name}'")
-        return found
-
-    def application(self, name: str) -> ServicePrincipal:
-        """Look up a service principal by application id or object id."""
-        found = self.principal(name)
-        if not isinstance(found, ServicePrincipal):
-            raise NotThereError(f"'{name}' is no service principal")
-        return found
-
-    def group(self, name: str) -> Group:
-        """Look up a group, alive or deleted, by object id or unique name."""
-        directory = self.state.directory
-        found = directory.groups.get(name.lower()) or directory.deleted.get(name.lower())
-        found = found or directory.group_named(name)
-        if found is None:
-            raise NotThereError(f"there is no group '{name}'")
-        return found
 
 
 def _health(admin: Admin, _call: Call, _ref: dict[str, str]) -> Reply:
@@ -148,16 +105,28 @@ def _token(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
     body = call.json()
     lifetime = float(body.get("lifetime", admin.state.settings.token_lifetime))
     audience = str(body.get("audience", seed.AKS_SERVER_APP_ID))
-    if "user" in body:
-        user = admin.user(str(body["user"]))
-        if not user.enabled:
-            raise ValueError(f"AADSTS50057: The user account '{user.upn}' is disabled.")
-        token = admin.tokens.for_user(user, audience, lifetime)
-    else:
-        principal = admin.application(str(body["servicePrincipal"]))
-        with_roles = audience != seed.AKS_SERVER_APP_ID
-        token = admin.tokens.for_app(principal, audience, lifetime, with_roles=with_roles)
+    match _signing_in(admin, body):
+        case User() as user:
+            token = admin.tokens.for_user(user, audience, lifetime)
+        case principal:
+            with_roles = audience != seed.AKS_SERVER_APP_ID
+            token = admin.tokens.for_app(principal, audience, lifetime, with_roles=with_roles)
     return Reply(200, {"token": token, "expiresIn": lifetime})
+
+
+def _signing_in(admin: Admin, body: Json) -> User | ServicePrincipal:
+    """Find who wants a token: a user, a service principal, or whichever of the two has that name."""
+    if "user" in body:
+        found: User | ServicePrincipal = admin.user(str(body["user"]))
+    elif "servicePrincipal" in body:
+        found = admin.application(str(body["servicePrincipal"]))
+    else:
+        found = admin.anybody(str(body["who"]))
+    if isinstance(found, User) and not found.enabled:
+        raise ValueError(f"AADSTS50057: The user account '{found.upn}' is disabled.")
+    if isinstance(found, ServicePrincipal) and not found.enabled:
+        raise ValueError(f"AADSTS7000112: Application '{found.app_id}'({found.display_name}) is disabled.")
+    return found
 
 
 def _add_user(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
@@ -287,51 +256,6 @@ def _restore_group(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
     return Reply(200, admin_state.group(admin.state, group))
 
 
-def _add_assignment(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
-    body, state = call.json(), admin.state
-    wanted, scope = str(body["role"]), str(body["scope"])
-    role = state.definitions.by_id.get(wanted.lower()) or state.definitions.named(wanted)
-    if role is None:
-        raise NotThereError(f"there is no role '{wanted}'")
-    principal = admin.principal(str(body["principal"]))
-    if state.assignments.same(scope, principal.id, role.name):
-        raise ValueError("this role is already assigned to this principal at this scope")
-    subscription, now = subscription_of(scope), state.clock.now()
-    prefix = f"/subscriptions/{subscription}" if subscription else ""
-    assignment = RoleAssignment(
-        name=str(body.get("name", new_id())).lower(),
-        scope=scope,
-        role=role.name,
-        role_definition_id=f"{prefix}/providers/Microsoft.Authorization/roleDefinitions/{role.name}",
-        principal_id=principal.id,
-        principal_type=type(principal).__name__,
-        created_on=now,
-        updated_on=now,
-        created_by=str(body.get("createdBy", seed.USER_IDS[seed.OPS_LEAD])),
-        updated_by=str(body.get("createdBy", seed.USER_IDS[seed.OPS_LEAD])),
-        description=body.get("description"),
-        condition=body.get("condition"),
-        condition_version="2.0" if body.get("condition") else None,
-    )
-    state.assignments.put(assignment)
-    return Reply(201, admin_state.assignment(state, assignment))
-
-
-def _delete_assignment(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
-    assignment = admin.state.assignments.by_name.get(ref["name"].lower())
-    if assignment is None:
-        raise NotThereError(f"there is no assignment '{ref['name']}'")
-    admin.state.assignments.remove(assignment)
-    return Reply(204)
-
-
-def _add_resource(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
-    body = call.json()
-    body.setdefault("name", str(body["id"]).rpartition("/")[2])
-    admin.state.resources.put(body)
-    return Reply(201, body)
-
-
 def _ids(admin: Admin, names: Iterable[Any]) -> list[str]:
     return [admin.principal(str(name)).id for name in names]
 
@@ -363,8 +287,9 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], _Handler], ...] = tuple(
         ("PATCH", "/groups" + _NAME, _change_group),
         ("DELETE", "/groups" + _NAME, _delete_group),
         ("POST", "/groups" + _NAME + "/restore", _restore_group),
-        ("POST", "/assignments", _add_assignment),
-        ("DELETE", "/assignments" + _NAME, _delete_assignment),
-        ("POST", "/resources", _add_resource),
+        ("POST", "/assignments", admin_azure.add_assignment),
+        ("DELETE", "/assignments" + _NAME, admin_azure.delete_assignment),
+        ("POST", "/resources", admin_azure.add_resource),
+        ("PATCH", "/resources", admin_azure.change_resource),
     )
 )

@@ -17,6 +17,7 @@ def dump(state: State) -> Json:
         "deletedGroups": [group(state, g) for g in directory.deleted.values()],
         "assignments": [assignment(state, a) for a in state.assignments.by_name.values()],
         "customRoles": [role(d) for d in state.definitions.by_id.values() if d.custom],
+        "resources": list(state.resources.by_id.values()),
     }
 
 

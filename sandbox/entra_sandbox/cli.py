@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from entra_sandbox.client import SandboxClient, SandboxError
+from entra_sandbox.seed import ARC_CLUSTER_ID, CLUSTER_ID
 from entra_sandbox.settings import Settings
+
+_CLUSTERS = {"aks": CLUSTER_ID, "arc": ARC_CLUSTER_ID}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _connect() as client:
             return int(_COMMANDS[options.command](client, options) or 0)
-    except (SandboxError, OSError) as error:
+    except (SandboxError, OSError, ValueError) as error:
         sys.stderr.write(f"entra-sandbox: {error}\n")
         return 1
 
@@ -49,9 +52,7 @@ def _connect() -> SandboxClient:
 
 
 def _token(client: SandboxClient, options: argparse.Namespace) -> None:
-    name = options.user
-    is_user = "@" in name
-    print(client.user_token(name) if is_user else client.app_token(name))
+    print(client.token_of(options.who))
 
 
 def _journal(client: SandboxClient, options: argparse.Namespace) -> None:
@@ -109,6 +110,15 @@ def _set(client: SandboxClient, options: argparse.Namespace) -> None:
     print(json.dumps(client.settings(**{name: float(value) for name, _, value in pairs}), indent=2))
 
 
+def _cluster(client: SandboxClient, options: argparse.Namespace) -> None:
+    cluster = _CLUSTERS.get(options.id, options.id)
+    if options.aad_profile is not None:
+        client.set_aad_profile(cluster, json.loads(options.aad_profile))
+    if options.azure_rbac is not None:
+        client.set_azure_rbac(cluster, enabled=options.azure_rbac == "true")
+    print(json.dumps(client.resource(cluster), indent=2))
+
+
 _COMMANDS: dict[str, Any] = {
     "token": _token,
     "journal": _journal,
@@ -116,6 +126,7 @@ _COMMANDS: dict[str, Any] = {
     "reset": _reset,
     "state": _state,
     "set": _set,
+    "cluster": _cluster,
 }
 
 
@@ -126,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_serve(commands.add_parser("serve", help="start a sandbox and print where it is"))
     token = commands.add_parser("token", help="print a token for the cluster")
-    token.add_argument("user", help="a user principal name, or an application id")
+    token.add_argument("who", help="a user principal name, an application's id or display name, an object id")
     journal = commands.add_parser("journal", help="show the requests that were answered")
     journal.add_argument("--since", type=int, help="only those after this number")
     journal.add_argument("--kind", choices=("graph", "arm", "signin", "webhook"))
@@ -136,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_fault(commands.add_parser("fault", help="make requests fail"))
     commands.add_parser("reset", help="bring the seed back")
     commands.add_parser("state", help="show every object")
+    cluster = commands.add_parser("cluster", help="change how a cluster is joined to Entra, or show it")
+    cluster.add_argument("--id", default="aks", help="aks (the default), arc, or an ARM id")
+    cluster.add_argument("--azure-rbac", choices=("true", "false"), help="who decides inside the cluster")
+    cluster.add_argument("--aad-profile", metavar="JSON", help="the whole profile; null is no Entra at all")
     setting = commands.add_parser("set", help="change settings, or show them")
     setting.add_argument("settings", nargs="*", metavar="NAME=VALUE")
     return parser

@@ -55,7 +55,9 @@ class SandboxClient:
         return dict(self.call("GET", "/health"))
 
     def state(self) -> dict[str, Any]:
-        """Give every object: users, servicePrincipals, groups, deletedGroups, assignments, customRoles."""
+        """Give every object: users, servicePrincipals, groups, deletedGroups, assignments, customRoles,
+        resources.
+        """
         return dict(self.call("GET", "/state"))
 
     def group(self, name: str) -> dict[str, Any] | None:
@@ -167,6 +169,12 @@ class SandboxClient:
         """Give an application's token for the cluster, or for another audience."""
         return self._token({"servicePrincipal": app}, lifetime, audience)
 
+    def token_of(self, who: str, *, lifetime: float | None = None, audience: str | None = None) -> str:
+        """Give a token for the cluster to anybody: a user by user principal name or object id, or an
+        application by application id, object id or display name.
+        """
+        return self._token({"who": who}, lifetime, audience)
+
     def _token(self, body: dict[str, Any], lifetime: float | None, audience: str | None) -> str:
         more = {"lifetime": lifetime, "audience": audience}
         answer = self.call("POST", "/token", {**body, **{k: v for k, v in more.items() if v is not None}})
@@ -246,6 +254,26 @@ class SandboxClient:
     def add_resource(self, resource_id: str, **fields: Any) -> None:
         """Add a subscription, resource group or cluster, given as ARM shows it."""
         self.call("POST", "/resources", {"id": resource_id, **fields})
+
+    def set_aad_profile(self, cluster_id: str, profile: dict[str, Any] | None) -> dict[str, Any]:
+        """Set how a cluster is joined to Entra, whole; `None` is not at all. Gives the cluster as ARM has it.
+
+        Azure RBAC is on only with `enableAzureRBAC: True`; `clientAppID` and `serverAppID` without `managed`
+        are the legacy integration.
+        """
+        return dict(self.call("PATCH", "/resources", {"id": cluster_id, "aadProfile": profile}))
+
+    def set_azure_rbac(self, cluster_id: str, *, enabled: bool) -> dict[str, Any]:
+        """Switch Azure RBAC for Kubernetes on or off; the rest of the cluster's profile stays as it is."""
+        profile = self.resource(cluster_id)["properties"].get("aadProfile") or {}
+        return self.set_aad_profile(cluster_id, {**profile, "enableAzureRBAC": enabled})
+
+    def resource(self, resource_id: str) -> dict[str, Any]:
+        """Give a subscription, resource group or cluster as ARM shows it."""
+        for resource in self.state()["resources"]:
+            if resource["id"].lower() == resource_id.lower():
+                return dict(resource)
+        raise SandboxError(f"404: there is no resource '{resource_id}'")
 
     # ---- waiting
 

@@ -22,14 +22,9 @@ READ_GROUP = LIST_OWNERS | {"Group.ReadBasic.All"}
 READ_DELETED = ALL_GROUPS | {"Group.Read.All", "Directory.Read.All"}
 DELETE_GROUP = frozenset({"Group.ReadWrite.All"})
 READ_USER = frozenset(
-    {
-        "User.ReadBasic.All",
-        "User.Read.All",
-        "User.ReadWrite.All",
-        "Directory.Read.All",
-        "Directory.ReadWrite.All",
-    }
+    {"User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
 )
+"""Without User.ReadBasic.All: Graph refuses an application that has only that, list and single user alike."""
 READ_DIRECTORY = frozenset({"Directory.Read.All", "Directory.ReadWrite.All"})
 READ_APPLICATION = READ_DIRECTORY | {
     "Application.Read.All",

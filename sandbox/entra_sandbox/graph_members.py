@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from entra_sandbox.directory import Group, Principal, ServicePrincipal, User
-from entra_sandbox.exchange import Call, Json, Reply
+from entra_sandbox.exchange import Call, Json, Reply, ServiceError
 from entra_sandbox.graph_core import (
     ALL_GROUPS,
     LIST_MEMBERS,
     LIST_OWNERS,
+    READ_APPLICATION,
     READ_GROUP,
     WRITE_APPLICATIONS,
     WRITE_MEMBERS,
@@ -81,9 +82,16 @@ def check_member_rights(graph: Graph, call: Call, group: Group, members: Sequenc
 def list_members(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/members."""
     graph.require(call, LIST_MEMBERS)
-    group = graph.group(ref)
-    ids = graph.state.directory.members_of(group, graph.state.settings.stale_lists)
-    return _objects(graph, call, ids, ref.get("cast"))
+    return _objects(graph, call, _listed(graph, graph.group(ref)), ref.get("cast"))
+
+
+def _listed(graph: Graph, group: Group) -> list[str]:
+    """Give the ids that a list of members shows: late, and without service principals, if so set."""
+    directory, settings = graph.state.directory, graph.state.settings
+    ids = directory.members_of(group, settings.stale_lists)
+    if settings.hide_service_principals:
+        return [i for i in ids if i not in directory.service_principals]
+    return ids
 
 
 def list_transitive(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -102,7 +110,7 @@ def list_owners(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
 def list_refs(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/members/$ref: links instead of objects."""
     graph.require(call, LIST_MEMBERS)
-    ids = sorted(graph.state.directory.members_of(graph.group(ref), graph.state.settings.stale_lists))
+    ids = sorted(_listed(graph, graph.group(ref)))
     size = page_size(call, graph.state.settings.graph_page_size)
     return page(
         call,
@@ -187,11 +195,28 @@ def remove_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
 
 def list_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /{kind}/{id}/memberOf and /transitiveMemberOf."""
-    graph.require(call, READ_GROUP)
+    return _objects(graph, call, _held_groups(graph, call, ref), ref.get("cast"))
+
+
+def count_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
+    """GET /{kind}/{id}/memberOf/$count: the bare number. All that the sandbox has there are groups."""
+    groups = _held_groups(graph, call, ref)
+    if call.headers.get("consistencylevel", "").lower() != "eventual":
+        raise ServiceError(
+            400,
+            "Request_UnsupportedQuery",
+            "$count is only served with the header 'ConsistencyLevel: eventual'.",
+        )
+    cast = ref.get("cast", "microsoft.graph.group").lower()
+    number = len(groups) if cast == "microsoft.graph.group" else 0
+    return Reply(200, str(number), content_type="text/plain")
+
+
+def _held_groups(graph: Graph, call: Call, ref: dict[str, str]) -> list[str]:
+    of_application = ref["kind"].lower() == "serviceprincipals"
+    graph.require(call, READ_APPLICATION if of_application else READ_GROUP)
     principal = _principal(graph, ref)
-    return _objects(
-        graph, call, _groups_of(graph, principal, direct=ref["which"].lower() == "memberof"), ref.get("cast")
-    )
+    return _groups_of(graph, principal, direct=ref["which"].lower() == "memberof")
 
 
 def member_groups(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -276,7 +301,8 @@ def _unfit(principal: Group, reference: str) -> Exception:
 
 
 _CAST = r"(?:/(?P<cast>microsoft\.graph\.(?:user|group|servicePrincipal)))?"
-_ANY = r"/(?:users|groups|servicePrincipals|directoryObjects)/(?P<id>[^/]+)"
+_ANY = r"/(?P<kind>users|groups|servicePrincipals|directoryObjects)/(?P<id>[^/]+)"
+_MEMBER_OF = _ANY + r"/(?P<which>memberOf|transitiveMemberOf)" + _CAST
 
 ROUTES = (
     route("GET", "<group>/members" + _CAST, list_members, 3),
@@ -288,7 +314,8 @@ ROUTES = (
     route("DELETE", r"<group>/members/(?P<member>[^/$]+)", delete_object),
     route("POST", r"<group>/owners/\$ref", add_owner),
     route("DELETE", r"<group>/owners/(?P<member>[^/]+)/\$ref", remove_owner),
-    route("GET", _ANY + r"/(?P<which>memberOf|transitiveMemberOf)" + _CAST, list_member_of, 2),
+    route("GET", _MEMBER_OF, list_member_of, 2),
+    route("GET", _MEMBER_OF + r"/\$count", count_member_of, 2),
     route("POST", _ANY + r"/(?:microsoft\.graph\.)?getMemberGroups", member_groups, 2),
     route("POST", _ANY + r"/(?:microsoft\.graph\.)?checkMemberGroups", check_member_groups, 4),
 )

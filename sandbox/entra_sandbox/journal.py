@@ -96,7 +96,7 @@ def _summary(kind: Kind, call: Call) -> Any:
         return None
     if kind == "signin":
         return {k: "***" if k in _SECRET_FIELDS else v[:200] for k, v in call.form().items()}
-    if kind == "webhook" and call.path == "/webhooks/token":
+    if kind == "webhook" and call.path.startswith("/webhooks/token"):
         return {"kind": "TokenReview", "token": "***"}
     text = call.body[: _BODY + 1].decode("utf-8", "replace")
     if len(text) > _BODY:

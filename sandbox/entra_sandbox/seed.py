@@ -2,7 +2,7 @@
 back.
 
 The operator's application holds on Microsoft Graph: Group.ReadWrite.All (groups, their owners, upsert,
-deletion and restore), GroupMember.Read.All (lists of members and owners), User.ReadBasic.All (people by name)
+deletion and restore), GroupMember.Read.All (lists of members and owners), User.Read.All (people by name)
 and Application.ReadWrite.All (service principals by application id, and as members). It does not hold
 Directory.Read.All, so `directoryObjects/getByIds` is refused to it.
 
@@ -53,7 +53,7 @@ OPERATOR_CLIENT_ID = "b0000000-0000-4000-8000-000000000001"
 OPERATOR_OBJECT_ID = "b0000000-0000-4000-8000-0000000000a1"
 OPERATOR_SECRET = "sandbox-operator-secret"  # noqa: S105 - opens nothing but a sandbox
 OPERATOR_APP_ROLES = frozenset(
-    {"Group.ReadWrite.All", "GroupMember.Read.All", "User.ReadBasic.All", "Application.ReadWrite.All"}
+    {"Group.ReadWrite.All", "GroupMember.Read.All", "User.Read.All", "Application.ReadWrite.All"}
 )
 LEAST_CLIENT_ID = "b0000000-0000-4000-8000-000000000002"
 LEAST_OBJECT_ID = "b0000000-0000-4000-8000-0000000000a2"

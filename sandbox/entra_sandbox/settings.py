@@ -27,6 +27,8 @@ class Settings:
     """Seconds after which a delta token is refused."""
     soft_delete_retention: int = 30 * 24 * 3600
     """Seconds after which a deleted group is gone for good."""
+    hide_service_principals: int = 0
+    """1 leaves service principals out of lists of a group's members, as Microsoft's page on v1.0 says."""
 
     def update(self, values: dict[str, Any]) -> None:
         """Take new values; raise `ValueError`, and change nothing, when one is unknown or impossible."""
@@ -38,6 +40,8 @@ class Settings:
                 raise ValueError(f"setting '{name}' must be a number that is not negative")
             if name.endswith("page_size") and (value < 1 or int(value) != value):
                 raise ValueError(f"setting '{name}' must be a whole number of at least 1")
+            if name.startswith("hide") and value not in (0, 1):
+                raise ValueError(f"setting '{name}' must be 0 (off) or 1 (on)")
         for name, value in values.items():
             setattr(self, name, float(value) if fields[name] is float else int(value))
 

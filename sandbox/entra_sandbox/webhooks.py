@@ -1,12 +1,15 @@
 """What an AKS cluster asks: who a token belongs to (TokenReview), and what Azure RBAC allows
 (SubjectAccessReview).
 
-The user's groups come from the directory at that moment, not from the token.
+The user's groups come from the directory at that moment, not from the token. Which cluster asks is in the
+path, `/webhooks/authorize/subscriptions/…/managedClusters/aks-demo`: the API server drops a query from a
+webhook's URL.
 """
 
+import re
 from typing import Any
 
-from entra_sandbox.authorize import decide
+from entra_sandbox.authorize import aad_profile, decide
 from entra_sandbox.directory import ServicePrincipal, User
 from entra_sandbox.exchange import NO_ROUTE, Call, Json, Reply
 from entra_sandbox.seed import AKS_SERVER_APP_ID, CLUSTER_ID
@@ -16,9 +19,11 @@ from entra_sandbox.tokens import BadTokenError, Tokens
 _OVERAGE = 200
 """AKS turns service principals away that are in more groups than a token can name; users it looks up."""
 _KINDS = {
-    "/webhooks/token": ("authentication.k8s.io/v1", "TokenReview"),
-    "/webhooks/authorize": ("authorization.k8s.io/v1", "SubjectAccessReview"),
+    "token": ("authentication.k8s.io/v1", "TokenReview"),
+    "authorize": ("authorization.k8s.io/v1", "SubjectAccessReview"),
 }
+_PATH = re.compile(r"/webhooks/(?P<kind>token|authorize)(?P<cluster>/subscriptions/.+)?")
+_AKS = "/providers/microsoft.containerservice/managedclusters/"
 
 
 class Webhooks:
@@ -30,12 +35,12 @@ class Webhooks:
 
     def handle(self, call: Call) -> Reply:
         """Answer one request."""
-        asked = _KINDS.get(call.path)
-        if asked is None:
+        found = _PATH.fullmatch(call.path.rstrip("/"))
+        if found is None:
             return Reply(404, {"message": f"no webhook at {call.path}"}, code="NotFound", detail=NO_ROUTE)
         if call.method != "POST":
             return Reply(405, {"message": "a review is posted"}, code="MethodNotAllowed")
-        version, kind = asked
+        version, kind = asked = _KINDS[found["kind"]]
         try:
             review = call.json()
             spec = dict(review["spec"])
@@ -43,17 +48,20 @@ class Webhooks:
             return Reply(400, {"message": f"the body is not a {kind}"}, code="BadRequest")
         if (review.get("apiVersion"), review.get("kind")) != asked:
             return Reply(400, {"message": f"only {version} {kind} is known here"}, code="BadRequest")
-        status, problem = self._answer(call, kind, spec)
+        status, problem = self._answer(found["cluster"] or CLUSTER_ID, kind, spec)
         body = {"apiVersion": version, "kind": kind, "status": status}
         return Reply(200, body, code=problem and "Refused", detail=problem)
 
-    def _answer(self, call: Call, kind: str, spec: Json) -> tuple[Json, str]:
+    def _answer(self, cluster_id: str, kind: str, spec: Json) -> tuple[Json, str]:
         if kind == "TokenReview":
-            return self._review(str(spec.get("token", "")))
-        status = decide(self._state, spec, call.query.get("cluster", CLUSTER_ID))
+            return self._review(str(spec.get("token", "")), cluster_id)
+        status = decide(self._state, spec, cluster_id)
         return status, "" if status["allowed"] else str(status["reason"])
 
-    def _review(self, token: str) -> tuple[Json, str]:
+    def _review(self, token: str, cluster_id: str) -> tuple[Json, str]:
+        # An Arc cluster's sign-in is the proxy's: it is there whatever the profile says.
+        if _AKS in cluster_id.lower() and aad_profile(self._state, cluster_id) is None:
+            return _refused("the cluster is not integrated with Microsoft Entra ID")
         try:
             claims = self._tokens.verify(token)
         except BadTokenError as error:

@@ -1,6 +1,7 @@
 """The routes below `/_sandbox`, through their client."""
 
 import httpx
+import jwt
 import pytest
 
 from entra_sandbox import seed
@@ -44,7 +45,12 @@ def test_health_and_reset(client: SandboxClient) -> None:
 
 
 def test_settings_are_checked(client: SandboxClient) -> None:
-    for values in ({"colour": 1.0}, {"replication_delay": -1.0}, {"graph_page_size": 0.0}):
+    for values in (
+        {"colour": 1.0},
+        {"replication_delay": -1.0},
+        {"graph_page_size": 0.0},
+        {"hide_service_principals": 2.0},
+    ):
         with pytest.raises(SandboxError, match="400"):
             client.settings(**values)
     assert client.settings(stale_lists=2)["stale_lists"] == 2
@@ -119,6 +125,47 @@ def test_more_clusters_can_be_added(
     assert view.arm("GET", cluster).json()["name"] == "second"
 
 
+def test_a_clusters_profile_can_be_set(
+    client: SandboxClient, sandbox: RunningSandbox, operator: Caller
+) -> None:
+    for cluster in (seed.CLUSTER_ID, seed.ARC_CLUSTER_ID):
+        before = operator.arm("GET", cluster).json()["properties"]
+        assert before["aadProfile"]["enableAzureRBAC"] is True
+        client.set_azure_rbac(cluster.upper(), enabled=False)
+        after = operator.arm("GET", cluster).json()["properties"]
+        assert after == {**before, "aadProfile": {**before["aadProfile"], "enableAzureRBAC": False}}
+    legacy = {"clientAppID": "c", "serverAppID": "s", "tenantID": seed.TENANT_ID}
+    client.set_aad_profile(seed.CLUSTER_ID, legacy)
+    assert operator.arm("GET", seed.CLUSTER_ID).json()["properties"]["aadProfile"] == legacy
+    client.set_aad_profile(seed.CLUSTER_ID, None)
+    assert "aadProfile" not in operator.arm("GET", seed.CLUSTER_ID).json()["properties"]
+    assert client.resource(seed.CLUSTER_ID)["name"] == "aks-demo"
+    client.reset()
+    assert client.resource(seed.CLUSTER_ID)["properties"]["aadProfile"]["managed"] is True
+
+
+def test_tokens_for_anybody(client: SandboxClient) -> None:
+    for who, oid in (
+        (seed.ALICE, seed.USER_IDS[seed.ALICE]),
+        (seed.GUEST, seed.USER_IDS[seed.GUEST]),
+        (seed.USER_IDS[seed.BOB], seed.USER_IDS[seed.BOB]),
+        ("pipeline", seed.PIPELINE_OBJECT_ID),
+        (seed.PIPELINE_CLIENT_ID, seed.PIPELINE_OBJECT_ID),
+        (seed.PIPELINE_OBJECT_ID, seed.PIPELINE_OBJECT_ID),
+    ):
+        claims = jwt.decode(client.token_of(who), options={"verify_signature": False})
+        assert (claims["oid"], claims["aud"]) == (oid, seed.AKS_SERVER_APP_ID)
+    for nobody in ("nobody@contoso.com", "nobody", client.add_group("appdev")["id"]):
+        with pytest.raises(SandboxError, match="404"):
+            client.token_of(nobody)
+    client.change_app("pipeline", accountEnabled=False)
+    with pytest.raises(SandboxError, match="AADSTS7000112"):
+        client.token_of("pipeline")
+    client.add_app("pipeline")
+    with pytest.raises(SandboxError, match="more than one"):
+        client.token_of("pipeline")
+
+
 def test_mistakes_are_told(client: SandboxClient) -> None:
     for verb, path, body in (
         ("GET", "/nonsense", None),
@@ -129,6 +176,9 @@ def test_mistakes_are_told(client: SandboxClient) -> None:
         ("PATCH", f"/servicePrincipals/{seed.USER_IDS[seed.LEAD]}", {}),
         ("POST", "/clock", {"advance": -1}),
         ("POST", "/token", {"user": "nobody"}),
+        ("PATCH", "/resources", {"id": f"{seed.CLUSTER_ID}-2", "aadProfile": None}),
+        ("PATCH", "/resources", {"id": seed.CLUSTER_ID, "aadProfile": "managed"}),
+        ("PATCH", "/resources", {"id": seed.CLUSTER_ID}),
     ):
         with pytest.raises(SandboxError, match=r"40[04]: "):
             client.call(verb, path, body)

@@ -1,9 +1,11 @@
 """Lists in ARM: which assignments and definitions a scope and a filter give."""
 
+import httpx
 import pytest
 
 from entra_sandbox import seed
-from support.azure import AKS_READER, AUTHORIZATION, Caller, code
+from support.azure import AKS_READER, AUTHORIZATION, Caller, code, message
+from support.azure import caller as caller_of
 from support.sandbox import RunningSandbox
 
 AKSDEV, LEAD = seed.USER_IDS[seed.AKSDEV], seed.USER_IDS[seed.LEAD]
@@ -108,3 +110,33 @@ def test_definitions_by_name_and_type(operator: Caller) -> None:
     assert [r["name"] for r in custom] == [seed.CUSTOM_ROLE_AUTHOR]
     assert len(operator.arm("GET", path).json()["value"]) == 60
     assert operator.arm("GET", path, filter="roleName eq 'nonsense'").json()["value"] == []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "role"),
+    [
+        (seed.CLUSTER_ID, "Azure Kubernetes Service Cluster User Role"),
+        (seed.CLUSTER_ID, "Role Based Access Control Administrator"),
+        (seed.ARC_CLUSTER_ID, "Role Based Access Control Administrator"),
+        (seed.ARC_CLUSTER_ID, "Reader"),
+    ],
+)
+def test_a_cluster_is_shown_to_who_may_read_it(
+    sandbox: RunningSandbox, http: httpx.Client, cluster: str, role: str
+) -> None:
+    view = caller_of(sandbox, http, seed.PIPELINE_CLIENT_ID)
+    refused = view.arm("GET", cluster)
+    assert code(refused) == (403, "AuthorizationFailed")
+    kind = "/".join(cluster.split("/")[-3:-1])
+    assert f"to perform action '{kind}/read' over scope '{cluster}'" in message(refused)
+    sandbox.client.assign(seed.PIPELINE_CLIENT_ID, role, cluster)
+    assert view.arm("GET", cluster).json()["id"] == cluster
+
+
+def test_who_may_only_fetch_a_kubeconfig_of_an_arc_cluster_does_not_read_it(
+    sandbox: RunningSandbox, http: httpx.Client
+) -> None:
+    role = "Azure Arc Enabled Kubernetes Cluster User Role"
+    sandbox.client.assign(seed.PIPELINE_CLIENT_ID, role, seed.ARC_CLUSTER_ID)
+    view = caller_of(sandbox, http, seed.PIPELINE_CLIENT_ID)
+    assert code(view.arm("GET", seed.ARC_CLUSTER_ID)) == (403, "AuthorizationFailed")

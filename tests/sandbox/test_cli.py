@@ -3,6 +3,7 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -57,9 +58,27 @@ def test_token(environment: RunningSandbox, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["token", seed.AKSDEV]) == 0
     claims = jwt.decode(capsys.readouterr().out.strip(), options={"verify_signature": False})
     assert (claims["aud"], claims["upn"]) == (seed.AKS_SERVER_APP_ID, seed.AKSDEV)
-    assert cli.main(["token", seed.PIPELINE_CLIENT_ID]) == 0
+    for application in (seed.PIPELINE_CLIENT_ID, "pipeline"):
+        assert cli.main(["token", application]) == 0
+        claims = jwt.decode(capsys.readouterr().out.strip(), options={"verify_signature": False})
+        assert claims["oid"] == seed.PIPELINE_OBJECT_ID
     assert cli.main(["token", "nobody@contoso.com"]) == 1
     assert "there is no user 'nobody@contoso.com'" in capsys.readouterr().err
+
+
+def test_cluster(environment: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*arguments: str) -> dict[str, Any]:
+        assert cli.main(["cluster", *arguments]) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    assert shown()["id"] == seed.CLUSTER_ID
+    assert shown("--azure-rbac", "false")["properties"]["aadProfile"]["enableAzureRBAC"] is False
+    legacy = '{"clientAppID": "c", "serverAppID": "s"}'
+    assert shown("--aad-profile", legacy)["properties"]["aadProfile"] == json.loads(legacy)
+    arc = shown("--id", "arc", "--aad-profile", "null")
+    assert (arc["id"], "aadProfile" in arc["properties"]) == (seed.ARC_CLUSTER_ID, False)
+    assert cli.main(["cluster", "--id", "/nowhere"]) == 1
+    assert cli.main(["cluster", "--aad-profile", "{"]) == 1
 
 
 def test_journal_fault_state_set_and_reset(

@@ -1,9 +1,11 @@
 """Members and owners in Graph."""
 
+import httpx
 import pytest
 
 from entra_sandbox import seed
 from support.azure import MISSING, Caller, code, link, message
+from support.azure import caller as caller_of
 from support.sandbox import RunningSandbox
 
 AKSDEV, AKSSRE, LEAD = (seed.USER_IDS[name] for name in (seed.AKSDEV, seed.AKSSRE, seed.LEAD))
@@ -100,7 +102,7 @@ def test_members_come_with_their_kind(operator: Caller, group_id: str) -> None:
 def test_who_may_not_read_a_kind_sees_its_id_alone(sandbox: RunningSandbox, operator: Caller) -> None:
     group_id = operator.create_group("appdev")["id"]
     operator.add_member(group_id, AKSDEV)
-    roles = seed.OPERATOR_APP_ROLES - {"User.ReadBasic.All"}
+    roles = seed.OPERATOR_APP_ROLES - {"User.Read.All"}
     sandbox.client.change_app(seed.OPERATOR_CLIENT_ID, appRoles=sorted(roles))
     token = sandbox.client.app_token(seed.OPERATOR_CLIENT_ID, audience=sandbox.url)
     member = Caller(operator.http, token).graph("GET", f"/groups/{group_id}/members").json()["value"][0]
@@ -168,3 +170,49 @@ def test_deleted_people_are_members_of_nothing(
     operator.add_member(group_id, AKSDEV)
     sandbox.client.delete_user(seed.AKSDEV)
     assert operator.members(group_id) == set()
+
+
+def test_the_groups_of_an_application_are_counted_and_listed(
+    sandbox: RunningSandbox, http: httpx.Client
+) -> None:
+    """With the one permission that reads applications, a group's id is all there is to see."""
+    direct = {
+        str(sandbox.client.add_group(f"g{n}", members=[seed.PIPELINE_CLIENT_ID])["id"]) for n in range(5)
+    }
+    sandbox.client.add_group("outer", members=[min(direct)])
+    app = sandbox.client.add_app("reader", appRoles=["Application.Read.All"])["appId"]
+    reader = caller_of(sandbox, http, app)
+    path = f"/servicePrincipals/{seed.PIPELINE_OBJECT_ID}"
+    for way, number in (("memberOf", "5"), ("transitiveMemberOf", "6")):
+        for cast in ("", "/microsoft.graph.group"):
+            counted = reader.graph("GET", f"{path}/{way}{cast}/$count", ConsistencyLevel="eventual")
+            assert (counted.status_code, counted.text) == (200, number)
+            assert counted.headers["content-type"].startswith("text/plain")
+    refused = reader.graph("GET", f"{path}/transitiveMemberOf/microsoft.graph.group/$count")
+    assert code(refused) == (400, "Request_UnsupportedQuery")
+    users = f"{path}/transitiveMemberOf/microsoft.graph.user/$count"
+    assert reader.graph("GET", users, ConsistencyLevel="eventual").text == "0"
+    missing = f"/servicePrincipals/{MISSING}/transitiveMemberOf/$count"
+    assert reader.graph("GET", missing, ConsistencyLevel="eventual").status_code == 404
+    listed = reader.pages(f"{path}/memberOf?$select=id&$top=2")
+    assert {g["id"] for g in listed} == direct
+    assert {frozenset(g) for g in listed} == {frozenset({"@odata.type", "id"})}
+
+
+def test_service_principals_can_be_left_out_of_lists_of_members(
+    sandbox: RunningSandbox, operator: Caller
+) -> None:
+    group = sandbox.client.add_group("appdev", members=[seed.AKSDEV, seed.PIPELINE_CLIENT_ID])["id"]
+    assert operator.members(group) == {AKSDEV, seed.PIPELINE_OBJECT_ID}
+    sandbox.client.settings(hide_service_principals=1)
+    assert operator.members(group) == {AKSDEV}
+    cast = operator.pages(f"/groups/{group}/members/microsoft.graph.servicePrincipal")
+    links = operator.graph("GET", f"/groups/{group}/members/$ref").json()["value"]
+    assert (cast, len(links)) == ([], 1)
+    held = operator.pages(f"/servicePrincipals/{seed.PIPELINE_OBJECT_ID}/memberOf")
+    assert [g["id"] for g in held] == [group]
+    # It is a member for everything else.
+    again = operator.add_member(group, seed.PIPELINE_OBJECT_ID)
+    assert code(again) == (400, "Request_BadRequest")
+    path = f"/groups/{group}/members/{seed.PIPELINE_OBJECT_ID}/$ref"
+    assert operator.graph("DELETE", path).status_code == 204

@@ -28,9 +28,11 @@ def _with(sandbox: RunningSandbox, http: httpx.Client, *roles: str) -> Caller:
         ("GET", "/groups/{group}/transitiveMembers", "GroupMember.Read.All"),
         ("GET", "/groups/{group}/owners", "GroupMember.Read.All"),
         ("DELETE", "/groups/{group}", "Group.ReadWrite.All"),
-        ("GET", "/users/{user}", "User.ReadBasic.All"),
+        ("GET", "/users/{user}", "User.Read.All"),
         ("GET", "/users", "User.Read.All"),
         ("GET", f"/servicePrincipals/{seed.PIPELINE_OBJECT_ID}", "Application.Read.All"),
+        ("GET", f"/servicePrincipals/{seed.PIPELINE_OBJECT_ID}/memberOf", "Application.Read.All"),
+        ("GET", "/users/{user}/memberOf", "GroupMember.Read.All"),
         ("GET", "/directory/deletedItems/microsoft.graph.group", "Group.Read.All"),
         ("GET", "/groups/delta", "Group.ReadBasic.All"),
     ],
@@ -47,6 +49,14 @@ def test_each_route_wants_its_permission(
     assert _with(sandbox, http, enough).graph(method, target, body).status_code in (200, 204)
     line = sandbox.client.journal(status=403)[0]
     assert enough in line["detail"]  # the client is not told which permission is missing, the journal is
+
+
+def test_an_application_does_not_find_people_with_the_basic_permission(
+    sandbox: RunningSandbox, http: httpx.Client
+) -> None:
+    view = _with(sandbox, http, "User.ReadBasic.All")
+    assert code(view.graph("GET", f"/users/{AKSDEV}")) == DENIED
+    assert code(view.graph("GET", "/users")) == DENIED
 
 
 def test_upsert_wants_more_than_creation(sandbox: RunningSandbox, http: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""What the cluster asks: TokenReview and SubjectAccessReview."""
+"""What the cluster asks about tokens: TokenReview."""
 
 from typing import Any
 
@@ -6,13 +6,12 @@ import httpx
 import pytest
 
 from entra_sandbox import seed
-from entra_sandbox.authorize import question
 from support.sandbox import RunningSandbox
 
 
-def _review(http: httpx.Client, token: str) -> dict[str, Any]:
+def _review(http: httpx.Client, token: str, cluster: str = "") -> dict[str, Any]:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-    answer = http.post("/webhooks/token", json=body)
+    answer = http.post(f"/webhooks/token{cluster}", json=body)
     assert answer.status_code == 200
     assert (answer.json()["apiVersion"], answer.json()["kind"]) == (body["apiVersion"], "TokenReview")
     return dict(answer.json()["status"])
@@ -82,54 +81,13 @@ def test_other_bodies_are_refused(http: httpx.Client) -> None:
     assert http.get("/webhooks/other").status_code == 404
 
 
-def _access(http: httpx.Client, oid: str | None, **attributes: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"resourceAttributes": attributes, "user": "x"}
-    if oid:
-        spec["extra"] = {"oid": [oid]}
-    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-    answer = http.post("/webhooks/authorize", json=body)
-    assert answer.status_code == 200
-    return dict(answer.json()["status"])
-
-
-def test_azure_roles_decide_in_the_cluster(sandbox: RunningSandbox, http: httpx.Client) -> None:
-    group = sandbox.client.add_group("appdev", members=[seed.AKSDEV])["id"]
-    scope = f"{seed.CLUSTER_ID}/namespaces/dev"
-    sandbox.client.assign(group, "Azure Kubernetes Service RBAC Writer", scope)
-    oid = seed.USER_IDS[seed.AKSDEV]
-    for verb, resource, api, namespace, expected in (
-        ("create", "deployments", "apps", "dev", True),
-        ("list", "pods", "", "dev", True),
-        ("get", "secrets", "", "dev", True),
-        ("list", "pods", "", "prod", False),
-        ("create", "rolebindings", "rbac.authorization.k8s.io", "dev", False),
-    ):
-        status = _access(http, oid, verb=verb, resource=resource, group=api, namespace=namespace)
-        assert status["allowed"] is expected, (verb, resource, namespace)
-    refused = _access(http, oid, verb="list", resource="pods", namespace="prod")
-    assert refused["reason"].startswith("User does not have access to the resource in Azure.")
-    assert "denied" not in refused  # what RBAC allows stays allowed
-
-
-def test_azure_has_no_opinion_about_others(http: httpx.Client) -> None:
-    status = _access(http, None, verb="list", resource="pods")
-    assert status == {"allowed": False, "reason": "Azure does not have opinion for this user."}
-
-
-@pytest.mark.parametrize(
-    ("attributes", "action", "below"),
-    [
-        ({"verb": "watch", "resource": "pods", "namespace": "dev"}, "pods/read", "/namespaces/dev"),
-        ({"verb": "deletecollection", "resource": "jobs", "group": "batch"}, "batch/jobs/delete", ""),
-        ({"verb": "update", "resource": "deployments", "group": "apps", "subresource": "scale"},
-         "apps/deployments/write", ""),
-        ({"verb": "create", "resource": "pods", "subresource": "exec"}, "pods/exec/action", ""),
-        ({"verb": "bind", "resource": "roles", "group": "rbac.authorization.k8s.io"},
-         "rbac.authorization.k8s.io/roles/bind/action", ""),
-    ],
-)  # fmt: skip
-def test_verbs_become_data_actions(attributes: dict[str, str], action: str, below: str) -> None:
-    expected = (f"Microsoft.ContainerService/managedClusters/{action}", seed.CLUSTER_ID + below)
-    assert question({"resourceAttributes": attributes}, seed.CLUSTER_ID) == expected
-    arc = question({"nonResourceAttributes": {"path": "/healthz", "verb": "get"}}, seed.ARC_CLUSTER_ID)
-    assert arc[0] == "Microsoft.Kubernetes/connectedClusters/healthz/read"
+def test_an_aks_cluster_without_entra_takes_no_tokens_of_it(
+    sandbox: RunningSandbox, http: httpx.Client
+) -> None:
+    token = sandbox.client.user_token(seed.AKSDEV)
+    for cluster in (seed.CLUSTER_ID, seed.ARC_CLUSTER_ID):
+        assert _review(http, token, cluster)["authenticated"] is True
+        sandbox.client.set_aad_profile(cluster, None)
+    assert "not integrated" in _review(http, token, seed.CLUSTER_ID)["error"]
+    assert _review(http, token, seed.ARC_CLUSTER_ID)["authenticated"] is True
+    assert token not in str(sandbox.client.journal())

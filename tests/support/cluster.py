@@ -14,7 +14,7 @@ import yaml
 from entra_sandbox.client import SandboxClient
 from entra_sandbox.local.controlplane import ControlPlaneError
 from entra_sandbox.local.processes import Process
-from entra_sandbox.local.stack import Stack
+from entra_sandbox.local.stack import APP_ROLES, Stack
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -59,9 +59,19 @@ def eventually(probe: Callable[[], T], what: str, seconds: float = DEADLINE) -> 
 class Cluster:
     """One set-up, and what tests ask of it. Names are made unique, so that tests can share it."""
 
-    def __init__(self, folder: Path, *, replication_delay: float = 0.0, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replication_delay: float = 0.0,
+        kind: str = "aks",
+        app_roles: tuple[str, ...] = APP_ROLES,
+        **settings: str,
+    ) -> None:
         quick = {"ENTRA_ACCESS_STALLED_SECONDS": "1", "ENTRA_ACCESS_ASSIGNMENTS_SECONDS": "0.5"}
-        self.stack = Stack(folder, replication_delay, operator_settings=quick | settings)
+        self.stack = Stack(
+            folder, replication_delay, operator_settings=quick | settings, cluster=kind, app_roles=app_roles
+        )
         self.operator: Process | None = None
         self._client: httpx.Client | None = None
 
@@ -260,9 +270,16 @@ class Cluster:
 
 
 @contextmanager
-def running(folder: Path, *, replication_delay: float = 0.0, **settings: str) -> Iterator[Cluster]:
+def running(
+    folder: Path,
+    *,
+    replication_delay: float = 0.0,
+    kind: str = "aks",
+    app_roles: tuple[str, ...] = APP_ROLES,
+    **settings: str,
+) -> Iterator[Cluster]:
     """A set-up with a running operator, for one test that cannot share."""
-    cluster = Cluster(folder, replication_delay=replication_delay, **settings)
+    cluster = Cluster(folder, replication_delay=replication_delay, kind=kind, app_roles=app_roles, **settings)
     cluster.start()
     try:
         cluster.start_operator()

@@ -4,8 +4,10 @@ The operator is started as any user would start it: a program with settings in i
 Kubernetes as the service account of `manifests/`, and to Azure by that account's federated token.
 """
 
+import base64
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -27,8 +29,11 @@ ROOT = Path(__file__).parents[3]
 NAMESPACE = "entra-access-system"
 ACCOUNT = "entra-access-operator"
 AUDIENCE = "api://AzureADTokenExchange"
-APP_ROLES = ("Group.ReadWrite.All", "User.ReadBasic.All")
-"""What the README tells people to grant, and no more."""
+APP_ROLES = ("Group.ReadWrite.All", "User.Read.All", "Application.Read.All")
+"""What the README tells people to grant, and no more. To write a service principal as a group's member Graph
+wants Application.ReadWrite.All too."""
+CLUSTERS = {"aks": seed.CLUSTER_ID, "arc": seed.ARC_CLUSTER_ID}
+"""The kinds of cluster that the API server can be, and their ids in ARM."""
 _TOKEN_HOURS = 720
 _READY_SECONDS = 60.0
 
@@ -48,8 +53,14 @@ class Stack:
     replication_delay: float = 0.0
     detached: bool = False
     operator_settings: dict[str, str] = field(default_factory=dict)
+    cluster: str = "aks"
+    """Which cluster of the sandbox the API server is: aks or arc."""
+    app_roles: tuple[str, ...] = APP_ROLES
+    """The application permissions in Graph that the operator has."""
 
     def __post_init__(self) -> None:
+        if self.cluster not in CLUSTERS:
+            raise StackError(f"there is no cluster '{self.cluster}': it is {' or '.join(CLUSTERS)}")
         self.folder = self.folder.absolute()
         self._state = State.load(self.folder)
         self._azure_folder = self.folder / "azure"
@@ -65,6 +76,11 @@ class Stack:
         return self._client
 
     @property
+    def cluster_id(self) -> str:
+        """The ARM id of the cluster that the API server is."""
+        return CLUSTERS[self.cluster]
+
+    @property
     def plane(self) -> ControlPlane:
         """The control plane."""
         if self._plane is None:
@@ -72,16 +88,31 @@ class Stack:
         return self._plane
 
     def kubectl(self, *arguments: str, stdin: str | None = None, user: str | None = None) -> str:
-        """Run kubectl, as administrator or as a user of the directory, and give its output.
+        """Run kubectl, as administrator or as anybody in the directory, and give its output.
 
         Raises `ControlPlaneError` with kubectl's own words when it fails.
         """
         config = self.kubeconfig_of(user) if user else None
         return self.plane.run_kubectl(*arguments, stdin=stdin, config=config)
 
-    def kubeconfig_of(self, user: str) -> Path:
-        """Write a kubeconfig that signs in as a user of the directory, with a fresh token."""
-        return self.plane.token_kubeconfig(user.replace("@", "."), self.azure.user_token(user))
+    def kubeconfig_of(self, who: str) -> Path:
+        """Write a kubeconfig that signs in with a fresh token: a user by user principal name or object id,
+        an application by its id, object id or display name.
+        """
+        return self.plane.token_kubeconfig(_file_name(who), self.azure.token_of(who))
+
+    def kubeconfig_of_secret(self, namespace: str, secret: str) -> Path:
+        """Write a kubeconfig that signs in with the token in a service account's Secret: what is given to
+        the person who is to use it.
+
+        Raises `ControlPlaneError` when there is no such Secret, `StackError` when it has no token (yet).
+        """
+        found = json.loads(self.kubectl("get", "secret", secret, "-n", namespace, "-o", "json"))
+        token = found.get("data", {}).get("token")
+        if not token:
+            raise StackError(f"the Secret {namespace}/{secret} has no token")
+        name = _file_name(f"{namespace}.{secret}")
+        return self.plane.token_kubeconfig(name, base64.b64decode(token).decode())
 
     def start(self) -> Self:
         """Start the sandbox and the control plane, and install the operator's manifests."""
@@ -113,7 +144,7 @@ class Stack:
             "AZURE_CLIENT_ID": seed.OPERATOR_CLIENT_ID,
             "AZURE_FEDERATED_TOKEN_FILE": str(self._operator_folder / "token"),
             "AZURE_AUTHORITY_HOST": url,
-            "ENTRA_ACCESS_CLUSTER_ID": seed.CLUSTER_ID,
+            "ENTRA_ACCESS_CLUSTER_ID": self.cluster_id,
             "ENTRA_ACCESS_GRAPH_URL": url,
             "ENTRA_ACCESS_ARM_URL": url,
             "ENTRA_ACCESS_CA_FILE": ca,
@@ -134,7 +165,7 @@ class Stack:
             "KUBECONFIG": str(self.plane.token_kubeconfig("user", self._admin_token())),
             "SANDBOX_URL": self.azure.url,
             "SANDBOX_CA": self.azure.ca,
-            "CLUSTER_ID": seed.CLUSTER_ID,
+            "CLUSTER_ID": self.cluster_id,
             "TENANT_ID": seed.TENANT_ID,
         }
 
@@ -175,12 +206,23 @@ class Stack:
         return self.folder / "operator"
 
     def _plane_options(self) -> Options:
-        webhook = Webhook(f"{self.azure.url}/webhooks/token", Path(self.azure.ca), cache_ttl=0)
+        def webhook(kind: str) -> Webhook:
+            # The cluster is in the path: the API server drops a query.
+            url = f"{self.azure.url}/webhooks/{kind}{self.cluster_id}"
+            return Webhook(url, Path(self.azure.ca), cache_ttl=0)
+
         crds = tuple(sorted((ROOT / "crds").glob("*s.yaml")))
         tokens = self.folder / "tokens.csv"
         self._admin_token()
         arguments = (f"--token-auth-file={tokens}",)
-        return Options(token_webhook=webhook, manifests=crds, apiserver_arguments=arguments)
+        return Options(
+            # RBAC first: what it allows is not asked of Azure, and holds when Azure does not answer.
+            authorization_modes=("RBAC", "Webhook"),
+            token_webhook=webhook("token"),
+            authorization_webhook=webhook("authorize"),
+            manifests=crds,
+            apiserver_arguments=arguments,
+        )
 
     def _admin_token(self) -> str:
         """The bearer token of the cluster's administrator, kept with the folder."""
@@ -233,5 +275,10 @@ class Stack:
             "jwks": keys,
         }
         self.azure.change_app(
-            seed.OPERATOR_CLIENT_ID, federatedCredentials=[credential], appRoles=list(APP_ROLES)
+            seed.OPERATOR_CLIENT_ID, federatedCredentials=[credential], appRoles=list(self.app_roles)
         )
+
+
+def _file_name(who: str) -> str:
+    """Give a name that may stand in a path; what differs stays different enough to be told apart."""
+    return re.sub(r"[^A-Za-z0-9.-]+", ".", who)
