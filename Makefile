@@ -4,6 +4,8 @@ PY := .venv/bin/python
 WORKERS ?= 2
 # What the sandbox's API server is in Azure: aks or arc.
 CLUSTER ?= aks
+# What the demo shows: a folder of examples/.
+SCENARIO ?= tutorial
 
 .PHONY: help setup binaries demo sandbox sandbox-down test lint types contracts unit adapters operator bench lock clean
 
@@ -16,8 +18,8 @@ setup:  ## Python, the locked dependencies, and this project, in .venv
 binaries: setup
 	@$(PY) -m entra_sandbox.local.binaries
 
-demo: binaries  ## The tutorial from two YAML files, on a real API server, with its proofs
-	@$(PY) -m entra_sandbox.local.demo
+demo: binaries  ## The tutorial (or SCENARIO=name, of examples/), on a real API server, with its proofs
+	@$(PY) -m entra_sandbox.local.demo --scenario=$(SCENARIO)
 
 sandbox: binaries  ## The same set-up, left running (CLUSTER=aks or arc); then: . .sandbox/env
 	@$(PY) -m entra_sandbox.local.up --cluster=$(CLUSTER)

@@ -4,58 +4,25 @@ Everything that is said is shown: by kubectl as the person in question, in the A
 the sandbox's journal of requests. Exits 0 only if every proof held.
 """
 
+import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from entra_sandbox import seed
-from entra_sandbox.local.stack import ROOT, Stack
+from entra_sandbox.local import scenario
+from entra_sandbox.local.report import Report, Shown, Terminal, soon
+from entra_sandbox.local.stack import APP_ROLES, ROOT, Stack
 
-EXAMPLE = ROOT / "examples" / "tutorial"
+TUTORIAL = "tutorial"
+EXAMPLE = ROOT / "examples" / TUTORIAL
 REPLICATION_DELAY = 4.0
-SOON = 60.0
-
-
-@dataclass
-class Report:
-    """What held and what did not, and how long each part took."""
-
-    proofs: list[tuple[bool, str]] = field(default_factory=list)
-    parts: list[tuple[str, float]] = field(default_factory=list)
-
-    def prove(self, what: str, held: object) -> None:
-        """Note a proof, and say at once how it went."""
-        self.proofs.append((bool(held), what))
-        print(f"  {'✔' if held else '✘'} {what}", flush=True)
-
-    @contextmanager
-    def part(self, title: str) -> Iterator[None]:
-        """A part with its heading; its time goes into the summary."""
-        print(f"\n── {title}", flush=True)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.parts.append((title, time.monotonic() - began))
-
-    def summary(self) -> int:
-        """Print it. Returns the exit code."""
-        failed = [what for held, what in self.proofs if not held]
-        print("\n── Summary")
-        for title, seconds in self.parts:
-            print(f"  {seconds:6.1f} s  {title}")
-        print(f"\n  {len(self.proofs) - len(failed)} of {len(self.proofs)} proofs held")
-        for what in failed:
-            print(f"  ✘ {what}")
-        return 1 if failed or not self.proofs else 0
 
 
 class Demo:
@@ -64,6 +31,7 @@ class Demo:
     def __init__(self, stack: Stack, report: Report) -> None:
         self.stack = stack
         self.report = report
+        self.terminal = Terminal(stack)
 
     def run(self) -> None:
         """All of it, in the order in which a reader would ask."""
@@ -125,14 +93,14 @@ class Demo:
                 self.kube("get", "rolebinding", name, "-n", "dev", "-o", "json")["subjects"] == subjects
             )
 
-        held = self.soon(back)
+        held = soon(back)
         self.report.prove(f"it is put right ({time.monotonic() - began:.1f} s)", held)
 
         def told() -> dict[str, Any]:
             status = self.kube("get", "ngrant", "dev-user-access", "-n", "dev", "-o", "json")["status"]
             return dict(next(iter(status["drift"].get("items", [])), {}))
 
-        item = self.soon(told)
+        item = soon(told)
         print("    status.drift.items[0]:", json.dumps(item))
         self.report.prove(
             "the status says what, when and by whom", item and item["changedBy"] == "kubectl-patch"
@@ -158,9 +126,7 @@ class Demo:
         """The policies and grants go, and with them all that they had made."""
         self.show("delete", "-k", str(EXAMPLE.relative_to(ROOT)), "--wait")
         managed = ("-A", "-l", "app.kubernetes.io/managed-by=entra-access-operator", "-o", "name")
-        left = self.soon(
-            lambda: not self.stack.kubectl("get", "roles,rolebindings,clusterrolebindings", *managed)
-        )
+        left = soon(lambda: not self.stack.kubectl("get", "roles,rolebindings,clusterrolebindings", *managed))
         self.report.prove("no Role and no binding is left", left)
         state = self.stack.azure.state()
         ours = [a for a in state["assignments"] if a["createdBy"] == seed.OPERATOR_OBJECT_ID]
@@ -180,7 +146,7 @@ class Demo:
                 self.show("get", "apol,ngrant", "-A")
             return self.all_ready()
 
-        return bool(self.soon(look))
+        return bool(soon(look))
 
     def all_ready(self) -> bool:
         """Whether every policy and grant says Ready."""
@@ -198,44 +164,25 @@ class Demo:
         """What kubectl prints, as JSON."""
         return json.loads(self.stack.kubectl(*arguments))
 
-    def show(self, *arguments: str, user: str | None = None) -> "Shown":
+    def show(self, *arguments: str, user: str | None = None) -> Shown:
         """Run kubectl as somebody and print it as one would see it in a terminal."""
-        who = f"  # as {user}" if user else ""
-        print(f"  $ kubectl {' '.join(_quoted(a) for a in arguments)}{who}", flush=True)
-        config = self.stack.kubeconfig_of(user) if user else self.stack.plane.kubeconfig
-        command = [str(self.stack.plane.kubectl), f"--kubeconfig={config}", *arguments]
-        cache = f"--cache-dir={self.stack.folder}/cache"
-        done = subprocess.run([*command, cache], cwd=ROOT, capture_output=True, text=True, check=False)
-        text = (done.stdout + done.stderr).rstrip()
-        print("\n".join(f"    {line}" for line in text.splitlines()), flush=True)
-        return Shown(done.returncode == 0, text)
-
-    @staticmethod
-    def soon(probe: "Callable[[], Any]") -> Any:
-        """Ask until the answer is true, for a minute. Returns the last answer."""
-        deadline = time.monotonic() + SOON
-        while not (answer := probe()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return answer
+        config = self.stack.kubeconfig_of(user) if user else None
+        return self.terminal.show(*arguments, who=user or "", config=config)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a command said."""
-
-    ok: bool
-    text: str
-
-
-def _quoted(argument: str) -> str:
-    return f"'{argument}'" if set(argument) & set(' "{}') else argument
-
-
-def main() -> int:
-    """Run the demo. Returns the exit code."""
+def tutorial() -> int:
+    """Run the tutorial. Returns the exit code."""
     report = Report()
+    with set_up(report) as stack:
+        Demo(stack, report).run()
+    return report.code
+
+
+@contextmanager
+def set_up(report: Report, cluster: str = "aks", app_roles: tuple[str, ...] = APP_ROLES) -> Iterator[Stack]:
+    """Start everything in a folder of its own, in bad weather, and end with the summary."""
     with tempfile.TemporaryDirectory(prefix="entra-access-demo-") as folder:
-        stack = Stack(Path(folder), replication_delay=REPLICATION_DELAY)
+        stack = Stack(Path(folder), replication_delay=REPLICATION_DELAY, cluster=cluster, app_roles=app_roles)
         try:
             with report.part("A real API server, the sandbox for Entra and Azure, and the operator"):
                 stack.start()
@@ -243,13 +190,35 @@ def main() -> int:
                 stack.start_operator()
                 server = stack.kubectl("version").splitlines()[-1]
                 print(f"  {server} at {stack.plane.url}, Azure at {stack.azure.url}")
-            Demo(stack, report).run()
+            yield stack
         finally:
-            code = report.summary()
-            if code and "CI" in os.environ:
-                print((stack.folder / "logs" / "operator.log").read_text()[-20_000:])
+            log = stack.folder / "logs" / "operator.log"
+            if report.summary() and "CI" in os.environ and log.exists():
+                print(log.read_text()[-20_000:])
             stack.stop()
-    return code
+
+
+def run_scenario(name: str) -> int:
+    """Run one of the other examples. Returns the exit code."""
+    try:
+        chosen = scenario.load(name)
+    except scenario.ScenarioError as error:
+        print(error, file=sys.stderr)
+        return 2
+    report = Report()
+    with set_up(report, chosen.cluster, (*APP_ROLES, *chosen.permissions)) as stack:
+        scenario.run(stack, report, chosen)
+    return report.code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tutorial, or the scenario that was named. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "--scenario", default=TUTORIAL, help="a folder below examples/ that has a scenario.yaml"
+    )
+    name = str(parser.parse_args(arguments).scenario)
+    return tutorial() if name == TUTORIAL else run_scenario(name)
 
 
 if __name__ == "__main__":
