@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 import kopf
@@ -19,21 +18,24 @@ from entra_access.adapters.arm import Arm
 from entra_access.adapters.credentials import IdentityIncompleteError, make_credential
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes, connect
-from entra_access.api.names import POLICY
+from entra_access.api.names import GRANT, POLICY
 from entra_access.domain.faults import Fault
+from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
+from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
-from entra_access.reconcile.gather import Gatherer, Place
+from entra_access.reconcile.cluster import ClusterWatch
+from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.reconciler import Reconciler
-from entra_access.reconcile.shared import Assignments
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 
 logger = logging.getLogger(__name__)
-_LANES: Final = ("policies", "others")
+_LANES: Final = ("azure", "kubernetes")
 _CHATTY: Final = ("httpx", "azure", "kopf.objects", "aiohttp.access", "msal")
 
 
@@ -80,19 +82,22 @@ async def run(settings: Settings) -> None:
             replication_window=timedelta(seconds=settings.replication_seconds),
         )
         cache = WatchCache()
-        read = partial(arm.assignments_at, settings.cluster_id)
-        assignments = Assignments(read, settings.assignments_seconds)
+        azure = AzureReader(place, arm, settings.assignments_seconds)
         notes = Notes(kubernetes)
-        # Grants need nothing but Kubernetes: they must not wait behind policies that wait for Azure.
-        queue = Lanes[Key](
-            ("policies", "others"), lambda k: "policies" if k.kind == POLICY.kind else "others"
-        )
+        # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
+        queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])
+
+        def look_at_all() -> None:
+            for key in [*cache.keys(POLICY), *cache.keys(GRANT)]:
+                queue.add(key)
+
+        cluster = ClusterWatch(arm, settings.cluster_id, settings.cluster_seconds, look_at_all)
         reconciler = Reconciler(
             place,
             cache,
             kubernetes,
-            Gatherer(place, cache, graph, arm, kubernetes, assignments),
-            Applier(cache, graph, arm, kubernetes, assignments),
+            Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster),
+            Applier(cache, graph, arm, kubernetes, azure.assignments),
             notes,
             tell=queue.add,
             clock=lambda: datetime.now(UTC),
@@ -100,7 +105,8 @@ async def run(settings: Settings) -> None:
         )
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
-        ours = [queue.run(reconciler.reconcile, settings.workers), notes.run(), sweeps.run()]
+        work = queue.run(reconciler.reconcile, settings.workers)
+        ours = [work, notes.run(), sweeps.run(), cluster.run()]
         await _until_one_ends(ours, make_registry(cache, queue.add), settings)
 
 

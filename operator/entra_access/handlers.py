@@ -22,7 +22,7 @@ from entra_access.api.names import (
 )
 from entra_access.reconcile.cache import Key, WatchCache
 
-WATCHED: Final = (NAMESPACE, CLUSTER_ROLE, POLICY, GRANT, *CHILD_KINDS)
+WATCHED: Final = (NAMESPACE, POLICY, GRANT, *CHILD_KINDS)
 
 
 def make_settings() -> kopf.OperatorSettings:
@@ -42,6 +42,8 @@ def make_settings() -> kopf.OperatorSettings:
     # After an outage of the API server, look at it again within five seconds; kopf's own pauses grow to 21.
     settings.networking.error_backoffs = (1, 1, 2, 3, *(5,) * 20)
     for kind in CHILD_KINDS:
+        if kind is CLUSTER_ROLE:
+            continue  # all of them: people's own are what bindings refer to
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
     return settings
 

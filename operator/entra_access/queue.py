@@ -60,6 +60,10 @@ class WorkQueue(Generic[K]):
         self._timers.pop(key, None)
         self.add(key)
 
+    def holds(self, key: K) -> bool:
+        """Whether the key waits here, now or for its time, or is worked on."""
+        return key in self._waiting or key in self._working or key in self._timers
+
     @property
     def idle(self) -> bool:
         """Whether nothing is due and nothing is worked on."""
@@ -116,7 +120,11 @@ class WorkQueue(Generic[K]):
 
 
 class Lanes(Generic[K]):
-    """A queue for each lane, so that what waits for a slow service holds up only what needs that service."""
+    """A queue for each lane, so that what waits for a slow service holds up only what needs that service.
+
+    A key can come to belong to another lane. While it waits or is worked on it stays where it is: two lanes
+    must never work on it at once.
+    """
 
     def __init__(self, lanes: Iterable[str], lane_of: Callable[[K], str]) -> None:
         self._queues: dict[str, WorkQueue[K]] = {lane: WorkQueue() for lane in lanes}
@@ -124,11 +132,16 @@ class Lanes(Generic[K]):
 
     def add(self, key: K) -> None:
         """The key is due now."""
-        self._queues[self._lane_of(key)].add(key)
+        self._queue_of(key).add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """The key is due in so many seconds, unless it is due earlier for another reason."""
-        self._queues[self._lane_of(key)].add_after(key, seconds)
+        self._queue_of(key).add_after(key, seconds)
+
+    def _queue_of(self, key: K) -> WorkQueue[K]:
+        queues = self._queues.values()
+        holding = next((queue for queue in queues if queue.holds(key)), None)
+        return holding or self._queues[self._lane_of(key)]
 
     async def run(self, work: Callable[[K], Awaitable[Next]], workers: int) -> None:
         """Work until cancelled, with so many workers in each lane."""

@@ -38,6 +38,8 @@ class Settings:
         How long a new group may stay invisible to some replicas of Entra.
     assignments_seconds
         How old the list of role assignments that a pass uses may be.
+    cluster_seconds
+        How often the cluster's own resource in Azure is read, for what the cluster is set up for.
     """
 
     cluster_id: str
@@ -51,6 +53,7 @@ class Settings:
     stalled_seconds: float = 60.0
     replication_seconds: float = 120.0
     assignments_seconds: float = 10.0
+    cluster_seconds: float = 21600.0
     probe_port: int = 8080
     log_format: str = "plain"
     log_level: str = "info"
@@ -84,6 +87,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         stalled_seconds=env.number("ENTRA_ACCESS_STALLED_SECONDS", Settings.stalled_seconds, least=1),
         replication_seconds=env.number("ENTRA_ACCESS_REPLICATION_SECONDS", Settings.replication_seconds),
         assignments_seconds=env.number("ENTRA_ACCESS_ASSIGNMENTS_SECONDS", Settings.assignments_seconds),
+        cluster_seconds=env.number("ENTRA_ACCESS_CLUSTER_SECONDS", Settings.cluster_seconds, least=1),
         probe_port=int(env.number("ENTRA_ACCESS_PROBE_PORT", Settings.probe_port, most=65535)),
         log_format=env.choice("ENTRA_ACCESS_LOG_FORMAT", ("plain", "json")),
         log_level=env.choice("ENTRA_ACCESS_LOG_LEVEL", ("info", "warning", "debug")),

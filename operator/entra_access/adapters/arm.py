@@ -1,6 +1,6 @@
 """Azure Resource Manager: role assignments and role definitions, Microsoft.Authorization 2022-04-01."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,8 +11,13 @@ from azure.core.exceptions import (
     HttpResponseError,
     ResourceNotFoundError,
 )
+from azure.core.rest import HttpRequest
 from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
-from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
+from azure.mgmt.authorization.v2022_04_01.models import (
+    Permission,
+    RoleAssignmentCreateParameters,
+    RoleDefinition,
+)
 
 from entra_access.adapters.gate import DEFAULT_RETRY_AFTER, Gate, retry_after
 from entra_access.api.names import USER_AGENT
@@ -20,6 +25,7 @@ from entra_access.domain.faults import (
     Changed,
     Denied,
     Fault,
+    InUse,
     Missing,
     Rejected,
     Replicating,
@@ -27,10 +33,14 @@ from entra_access.domain.faults import (
     Throttled,
     Unavailable,
 )
-from entra_access.domain.naming import guid_in
-from entra_access.domain.observed import Assignment
+from entra_access.domain.naming import guid_in, scope_of
+from entra_access.domain.observed import Assignment, ClusterFacts, Definition
+from entra_access.domain.place import in_cluster, subscription_of
 
 SERVICE: Final = "Azure Resource Manager"
+MANAGED_CLUSTERS: Final = "2024-09-01"
+CONNECTED_CLUSTERS: Final = "2024-01-01"
+"""The versions of the two kinds' own APIs."""
 DEFINITIONS: Final = "/providers/Microsoft.Authorization/roleDefinitions"
 
 
@@ -64,32 +74,33 @@ class Arm:
         """Close the connections."""
         await self._client.close()
 
-    async def assignments_at(self, scope: str) -> tuple[Assignment, ...]:
-        """The role assignments that are exactly at the scope: those above and below are left out.
+    async def assignments(self, scope: str, *, below: bool) -> tuple[Assignment, ...]:
+        """The role assignments at the scope and above it, and with `below` also those below it.
 
         Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest -
-        ``atScope()`` means at the scope or above.
+        ``atScope()`` means at the scope or above, and no filter everything.
         """
-        async with self._translated("list role assignments"):
+        async with self._translated("list role assignments", scope):
             listed: AsyncIterable[Any] = self._client.role_assignments.list_for_scope(
-                scope, filter="atScope()"
+                scope, filter=None if below else "atScope()"
             )
-            found = [_assignment(item, scope) async for item in listed]
+            found = [_assignment(item) async for item in listed]
         return tuple(one for one in found if one)
 
     async def assignment(self, scope: str, name: str) -> Assignment | None:
         """The role assignment with that name exactly at the scope, or None."""
-        async with self._translated("read a role assignment"):
+        async with self._translated("read a role assignment", scope):
             try:
-                return _assignment(await self._client.role_assignments.get(scope, name), scope)
+                found = _assignment(await self._client.role_assignments.get(scope, name))
             except ResourceNotFoundError:
                 return None
+        return found if found and found.scope.lower() == scope.lower() else None
 
     async def role_id(self, role: str, scope: str) -> str | None:
         """The GUID of the role definition with that name, GUID or id, or None where there is none."""
         guid = guid_in(role)
         definitions = self._client.role_definitions
-        async with self._translated("look up a role definition"):
+        async with self._translated("look up a role definition", scope):
             if guid:
                 try:
                     await definitions.get(scope, guid)
@@ -103,8 +114,75 @@ class Arm:
                     return str(item.name).lower()
         return None
 
-    async def assign(self, scope: str, name: str, role_id: str, group_id: str, description: str) -> None:
-        """Give the group the role. The same call may be repeated: the name is made of what it stands for.
+    async def definition(self, scope: str, guid: str) -> Definition | None:
+        """The role definition with that GUID, or None."""
+        async with self._translated("read a custom role", scope):
+            try:
+                found = await self._client.role_definitions.get(scope, guid)
+            except ResourceNotFoundError:
+                return None
+        return _definition(found)
+
+    async def define(self, scope: str, definition: Definition) -> None:
+        """Make the custom role, or change it to be so. The same call may be repeated.
+
+        Source: https://learn.microsoft.com/azure/role-based-access-control/custom-roles-rest
+
+        Raises
+        ------
+        Rejected
+            Another role of that name is in the tenant, or the permissions are none that Azure knows.
+        """
+        actions, not_actions, data_actions, not_data_actions = map(list, definition.permissions)
+        permission = Permission(
+            actions=actions,
+            not_actions=not_actions,
+            data_actions=data_actions,
+            not_data_actions=not_data_actions,
+        )
+        wish = RoleDefinition(
+            role_name=definition.name,
+            description=definition.description,
+            role_type="CustomRole",
+            permissions=[permission],
+            assignable_scopes=list(definition.assignable_scopes),
+        )
+        async with self._translated("write a custom role", scope):
+            await self._client.role_definitions.create_or_update(scope, definition.guid, wish)
+
+    async def undefine(self, definition_id: str) -> None:
+        """Delete the custom role. One that is not there counts as deleted (204 or 404).
+
+        Raises
+        ------
+        InUse
+            It is still assigned to somebody.
+        """
+        scope, guid = scope_of(definition_id), guid_in(definition_id) or ""
+        async with self._translated("delete a custom role", scope):
+            try:
+                await self._client.role_definitions.delete(scope, guid)
+            except ResourceNotFoundError:
+                return
+
+    async def cluster_facts(self, cluster_id: str) -> ClusterFacts:
+        """What the cluster's own resource says of signing in and of Azure RBAC.
+
+        Source: https://learn.microsoft.com/rest/api/aks/managed-clusters/get,
+        https://learn.microsoft.com/rest/api/hybridkubernetes/connected-cluster/get
+        """
+        arc = "/connectedclusters/" in cluster_id.lower()
+        version = CONNECTED_CLUSTERS if arc else MANAGED_CLUSTERS
+        request = HttpRequest("GET", cluster_id, params={"api-version": version})
+        async with self._translated("read the cluster's resource", cluster_id):
+            answer = await self._client._send_request(request)  # noqa: SLF001 - the SDK's documented way to others
+            if answer.status_code != 200:
+                raise HttpResponseError(response=answer)
+            return _facts(answer.json()["properties"], arc=arc)
+        raise AssertionError("unreachable")  # pragma: no cover - the block above returns or raises
+
+    async def assign(self, assignment: Assignment, principal_type: str) -> None:
+        """Give somebody a role. The same call may be repeated: the name is made of what it stands for.
 
         Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-rest. The
         principal's type is always sent: a caller that is bound by a condition must, and it spares a look-up.
@@ -112,30 +190,31 @@ class Arm:
         Raises
         ------
         Replicating
-            The group is so new that Azure does not know it yet.
+            The principal or the role is so new that Azure does not know it yet.
         Changed
-            The group has the role already, by an assignment of another name.
+            The principal has the role already, by an assignment of another name.
         """
-        definition = f"/subscriptions/{self._subscription}{DEFINITIONS}/{role_id}"
+        subscription = subscription_of(assignment.scope) or self._subscription
+        definition = f"/subscriptions/{subscription}{DEFINITIONS}/{assignment.role_id}"
         wish = RoleAssignmentCreateParameters(
             role_definition_id=definition,
-            principal_id=group_id,
-            principal_type="Group",
-            description=description,
+            principal_id=assignment.principal_id,
+            principal_type=principal_type,
+            description=assignment.description,
         )
-        async with self._translated("assign the role"):
-            await self._client.role_assignments.create(scope, name, wish)
+        async with self._translated("assign the role", assignment.scope):
+            await self._client.role_assignments.create(assignment.scope, assignment.name, wish)
 
     async def unassign(self, assignment_id: str) -> None:
         """Take the assignment away. One that is not there counts as taken away (204 or 404)."""
-        async with self._translated("remove the role assignment"):
+        async with self._translated("remove the role assignment", scope_of(assignment_id)):
             try:
                 await self._client.role_assignments.delete_by_id(assignment_id)
             except ResourceNotFoundError:
                 return
 
     @asynccontextmanager
-    async def _translated(self, doing: str) -> AsyncIterator[None]:
+    async def _translated(self, doing: str, scope: str) -> AsyncIterator[None]:
         """The one place where what the SDK raises becomes ours."""
         async with self._gate.enter():
             try:
@@ -146,17 +225,17 @@ class Arm:
                     f"Entra or {SERVICE} refused the operator's identity to {doing}"
                 ) from error
             except HttpResponseError as error:
-                raise self._fault(error, doing) from error
+                raise self._fault(error, doing, scope) from error
             except AzureError as error:
                 message = f"cannot reach {SERVICE} to {doing}: {type(error).__name__}"
                 raise Unavailable(message) from error
             except OSError as error:
                 raise SignInFailed(f"the service account's token cannot be read to {doing}") from error
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, LookupError) as error:
                 # What the SDK raises over an answer that is not the service's own: a proxy's, a portal's.
                 raise Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}") from error
 
-    def _fault(self, error: HttpResponseError, doing: str) -> Fault:
+    def _fault(self, error: HttpResponseError, doing: str, scope: str) -> Fault:
         status = error.status_code or 0
         response: Any = error.response
         headers = dict(response.headers) if response else None
@@ -169,31 +248,70 @@ class Arm:
             wait = retry_after(headers, None)
             return Unavailable(f"{SERVICE} answered {status} when asked to {doing}", retry_after=wait)
         if status == 403:
-            return Denied(
-                f"the operator's identity may not {doing} ({code}): give it the role "
-                "Role Based Access Control Administrator on the cluster or above it"
-            )
+            return Denied(f"the operator's identity may not {doing} ({code}): give it {_right(doing, scope)}")
         if status == 404:
             return Missing(f"not there when asked to {doing} ({code})")
         return _refusal(status, code, doing)
 
 
-def _assignment(item: Any, scope: str) -> Assignment | None:
-    """The assignment as a value, or None where it is at another scope."""
+def _right(doing: str, scope: str) -> str:
+    """What the operator's identity lacks when it is refused something."""
+    where = "the cluster or above it" if in_cluster(scope) else f"{scope} or above it"
+    if "custom role" in doing:
+        return f"a role with Microsoft.Authorization/roleDefinitions/write and /delete on {where}"
+    return f"the role Role Based Access Control Administrator on {where}"
+
+
+def _assignment(item: Any) -> Assignment | None:
+    """The assignment as a value, or None where it is none that could be compared."""
     role_id = guid_in(item.role_definition_id)
-    if not role_id or item.scope.lower() != scope.lower():
+    if not role_id:
         return None
-    return Assignment(item.name.lower(), scope, item.principal_id.lower(), role_id)
+    description = item.description or ""
+    return Assignment(item.name.lower(), item.scope, item.principal_id.lower(), role_id, description)
+
+
+def _definition(item: Any) -> Definition:
+    lists = ("actions", "not_actions", "data_actions", "not_data_actions")
+    permissions = [
+        tuple(text for permission in item.permissions for text in getattr(permission, name) or ())
+        for name in lists
+    ]
+    return Definition(
+        guid=item.name.lower(),
+        name=item.role_name,
+        description=item.description or "",
+        assignable_scopes=tuple(item.assignable_scopes),
+        permissions=tuple(permissions),
+    )
+
+
+def _facts(properties: Mapping[str, Any], *, arc: bool) -> ClusterFacts:
+    profile = properties.get("aadProfile")
+    if not profile:
+        return ClusterFacts(entra=False, azure_rbac=False)
+    return ClusterFacts(
+        entra=True,
+        # Only the old integration names applications of one's own; "managed" is what took its place.
+        legacy=not arc and bool(profile.get("serverAppID")) and not profile.get("managed"),
+        azure_rbac=bool(profile.get("enableAzureRBAC")),
+    )
 
 
 def _refusal(status: int, code: str, doing: str) -> Fault:
     match code:
         case "PrincipalNotFound":
-            return Replicating("Azure does not know the new group yet")
+            return Replicating("Azure does not know the new principal yet")
         case "RoleDefinitionDoesNotExist":
             return Replicating("Azure does not know the role definition yet")
         case "RoleAssignmentExists":
-            return Changed("the group already has the role by another assignment")
+            return Changed("the subject already has the role by another assignment")
+        case "RoleDefinitionWithSameNameExists":
+            return Rejected("another role of that name is already in the tenant; choose another name")
+        case "RoleDefinitionHasAssignments":
+            return InUse(
+                "a custom role is still assigned to somebody; it is deleted when those assignments are"
+            )
         case "RoleAssignmentLimitExceeded":
             return Rejected("the subscription has all the role assignments that Azure allows (4000)")
         case _:

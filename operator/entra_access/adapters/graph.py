@@ -1,60 +1,20 @@
-"""Microsoft Graph: groups, their members and owners, users.
+"""Microsoft Graph: groups, their members and owners, users and service principals."""
 
-Addresses come from msgraph-sdk's request builders; bodies are read and written as plain JSON, because
-the SDK's typed decoding of one page of 999 members blocks the event loop for seconds.
-"""
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-import json
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
-
-import httpx
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
-from kiota_abstractions.api_error import APIError
 from kiota_abstractions.method import Method
-from kiota_abstractions.request_information import RequestInformation
-from kiota_authentication_azure.azure_identity_authentication_provider import (
-    AzureIdentityAuthenticationProvider,
-)
-from kiota_http.middleware.options import RetryHandlerOption
-from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-from msgraph.graph_request_adapter import GraphRequestAdapter
-from msgraph.graph_service_client import GraphServiceClient
-from msgraph_core import GraphClientFactory
 
-from entra_access.adapters.credentials import trust
-from entra_access.adapters.gate import DEFAULT_RETRY_AFTER, Gate, retry_after
-from entra_access.api.names import USER_AGENT
+from entra_access.adapters.graph_http import Builder, GraphHttp, unusable, with_id
 from entra_access.api.resources import PrincipalKind, Reference
-from entra_access.domain.faults import (
-    Changed,
-    Denied,
-    Fault,
-    Missing,
-    Rejected,
-    Replicating,
-    SignInFailed,
-    Throttled,
-    Unavailable,
-    UniqueNameHeld,
-)
+from entra_access.domain.faults import Missing, Replicating
 from entra_access.domain.observed import Group, Principal
 
-SERVICE: Final = "Microsoft Graph"
 PAGE: Final = 999
 MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
 GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
-TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
-
-
-class _Builder(Protocol):
-    """What is used of msgraph-sdk's request builders."""
-
-    url_template: str
-    path_parameters: Any
 
 
 class Graph:
@@ -63,28 +23,12 @@ class Graph:
     def __init__(
         self, credential: AsyncTokenCredential, url: str, ca_file: str | None, limit: int = 8
     ) -> None:
-        base = url.rstrip("/")
-        headers = {"User-Agent": USER_AGENT}
-        plain = httpx.AsyncClient(verify=trust(ca_file), timeout=TIMEOUT, headers=headers, http2=False)
-        # The SDK wraps these in a transport that never closes them, so they are kept for closing.
-        self._transports = [plain._transport, *plain._mounts.values()]  # noqa: SLF001 - httpx shows no other way
-        # No retries inside the SDK: it would repeat a POST after a 504, and hold a worker for minutes.
-        options = {RetryHandlerOption.get_key(): RetryHandlerOption(max_retries=0, should_retry=False)}
-        self._http = GraphClientFactory.create_with_default_middleware(client=plain, options=options)
-        provider = AzureIdentityAuthenticationProvider(
-            credential, scopes=[f"{base}/.default"], allowed_hosts=[httpx.URL(base).host]
-        )
-        self._adapter = GraphRequestAdapter(provider, client=self._http)
-        self._adapter.base_url = f"{base}/v1.0"
-        self._client = GraphServiceClient(request_adapter=self._adapter)
-        self._gate = Gate(SERVICE, limit)
+        self._http = GraphHttp(credential, url, ca_file, limit)
+        self._client = self._http.client
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
-        for transport in self._transports:
-            if transport:
-                await transport.aclose()
+        await self._http.close()
 
     async def group_by_unique_name(self, unique_name: str) -> Group | None:
         """The group with that uniqueName, or None.
@@ -92,18 +36,20 @@ class Graph:
         Source: https://learn.microsoft.com/graph/api/group-get
         """
         builder = self._client.groups_with_unique_name(unique_name)
-        return _group(await self._find(builder, "read a group", select=GROUP_FIELDS))
+        return _group(await self._http.find(builder, "read a group", select=GROUP_FIELDS))
 
     async def group(self, group_id: str) -> Group | None:
         """The group with that object id, or None."""
         builder = self._client.groups.by_group_id(group_id)
-        return _group(await self._find(builder, "read a group", select=GROUP_FIELDS))
+        return _group(await self._http.find(builder, "read a group", select=GROUP_FIELDS))
 
     async def groups_named(self, display_name: str) -> tuple[Group, ...]:
         """The groups with that display name, which is not unique in Entra."""
         name = display_name.replace("'", "''")
         condition = f"displayName eq '{name}'"
-        pages = self._pages(self._client.groups, "look for groups", select=GROUP_FIELDS, filter=condition)
+        pages = self._http.pages(
+            self._client.groups, "look for groups", select=GROUP_FIELDS, filter=condition
+        )
         return tuple([Group(**_group_fields(item)) async for item in pages])
 
     async def deleted_groups(self) -> tuple[Group, ...]:
@@ -112,7 +58,7 @@ class Graph:
         Source: https://learn.microsoft.com/graph/api/directory-deleteditems-list
         """
         builder = self._client.directory.deleted_items.graph_group
-        pages = self._pages(builder, "list deleted groups", select=GROUP_FIELDS, top=PAGE)
+        pages = self._http.pages(builder, "list deleted groups", select=GROUP_FIELDS, top=PAGE)
         return tuple([Group(**_group_fields(item), deleted=True) async for item in pages])
 
     async def create_group(
@@ -139,8 +85,8 @@ class Graph:
         builder = self._client.groups_with_unique_name(unique_name)
         headers = {"Prefer": "create-if-missing"}
         doing = "create the group"
-        made = await self._send(Method.PATCH, builder, doing, body=body, headers=headers)
-        found = _group(_with_id(made, doing)) if made else await self.group_by_unique_name(unique_name)
+        made = await self._http.send(Method.PATCH, builder, doing, body=body, headers=headers)
+        found = _group(with_id(made, doing)) if made else await self.group_by_unique_name(unique_name)
         if found is None:
             raise Replicating("the group was made and cannot be read yet")
         return found
@@ -151,12 +97,12 @@ class Graph:
         Source: https://learn.microsoft.com/graph/api/directory-deleteditems-restore
         """
         builder = self._client.directory.deleted_items.by_directory_object_id(group_id).restore
-        await self._send(Method.POST, builder, "restore the deleted group", body={})
+        await self._http.send(Method.POST, builder, "restore the deleted group", body={})
 
     async def update_group(self, group_id: str, attributes: Mapping[str, str | None]) -> None:
         """Set attributes of the group; None empties one."""
         builder = self._client.groups.by_group_id(group_id)
-        await self._send(Method.PATCH, builder, "update the group", body=dict(attributes), fresh=True)
+        await self._http.send(Method.PATCH, builder, "update the group", body=dict(attributes), fresh=True)
 
     async def delete_group(self, group_id: str) -> None:
         """Delete the group. It stays among the deleted items for thirty days.
@@ -167,7 +113,7 @@ class Graph:
             The group cannot be found just now, although it was seen.
         """
         builder = self._client.groups.by_group_id(group_id)
-        await self._send(Method.DELETE, builder, "delete the group", fresh=True)
+        await self._http.send(Method.DELETE, builder, "delete the group", fresh=True)
 
     async def principals(self, group_id: str, relation: str) -> tuple[Principal, ...]:
         """The direct members or owners of the group.
@@ -180,7 +126,7 @@ class Graph:
         group = self._client.groups.by_group_id(group_id)
         builder = group.members if relation == "members" else group.owners
         doing = f"list the group's {relation}"
-        pages = self._pages(builder, doing, fresh=True, select="id,userPrincipalName", top=PAGE)
+        pages = self._http.pages(builder, doing, fresh=True, select="id,userPrincipalName,appId", top=PAGE)
         return tuple([_principal(item) async for item in pages])
 
     async def add(self, group_id: str, relation: str, ids: Iterable[str]) -> None:
@@ -190,15 +136,15 @@ class Graph:
         """
         wanted = list(ids)
         group = self._client.groups.by_group_id(group_id)
-        links = [f"{self._adapter.base_url}/directoryObjects/{one}" for one in wanted]
+        links = [f"{self._http.base}/directoryObjects/{one}" for one in wanted]
         doing = f"add {relation} to the group"
         if relation == "members":
             for start in range(0, len(links), MAX_LINKS):
                 body = {"members@odata.bind": links[start : start + MAX_LINKS]}
-                await self._send(Method.PATCH, group, doing, body=body, fresh=True)
+                await self._http.send(Method.PATCH, group, doing, body=body, fresh=True)
             return
         for link in links:
-            await self._send(Method.POST, group.owners.ref, doing, body={"@odata.id": link}, fresh=True)
+            await self._http.send(Method.POST, group.owners.ref, doing, body={"@odata.id": link}, fresh=True)
 
     async def remove(self, group_id: str, relation: str, principal_id: str) -> None:
         """Take a member or owner out. One who is not there counts as taken out.
@@ -208,151 +154,91 @@ class Graph:
         """
         group = self._client.groups.by_group_id(group_id)
         if relation == "members":
-            builder: _Builder = group.members.by_directory_object_id(principal_id).ref
+            builder: Builder = group.members.by_directory_object_id(principal_id).ref
         else:
             builder = group.owners.by_directory_object_id(principal_id).ref
         try:
-            await self._send(Method.DELETE, builder, f"remove {relation} of the group")
+            await self._http.send(Method.DELETE, builder, f"remove {relation} of the group")
         except Missing:
             return
 
     async def principal(self, reference: Reference) -> Principal | None:
-        """The user or group that a reference in a spec stands for, or None where there is none."""
-        if reference.kind == PrincipalKind.GROUP.value:
-            found = await self.group(reference.value)
-            return Principal(found.id, reference.kind) if found else None
+        """What a reference in a spec stands for, or None where there is no such thing."""
+        match reference.kind:
+            case PrincipalKind.GROUP.value:
+                return await self._group_principal(reference.value)
+            case PrincipalKind.SERVICE_PRINCIPAL.value:
+                return await self._service_principal(reference)
+            case _:
+                return await self._user(reference.value)
+
+    async def _group_principal(self, group_id: str) -> Principal | None:
+        builder = self._client.groups.by_group_id(group_id)
+        item = await self._http.find(builder, "read a group", select="id,displayName,securityEnabled")
+        if not item:
+            return None
+        security = item.get("securityEnabled") is not False
+        name = item.get("displayName") or ""
+        return Principal(item["id"], PrincipalKind.GROUP.value, display_name=name, security=security)
+
+    async def _service_principal(self, reference: Reference) -> Principal | None:
+        """By the application's id, which people know, or by the object id, which Azure wants.
+
+        Source: https://learn.microsoft.com/graph/api/serviceprincipal-get
+        """
+        builders: dict[str, Builder] = {
+            "appId": self._client.service_principals_with_app_id(reference.value),
+            "objectId": self._client.service_principals.by_service_principal_id(reference.value),
+        }
+        for form, builder in builders.items():
+            if reference.form in {"", form}:
+                fields = "id,appId,displayName"
+                item = await self._http.find(builder, "look up a service principal", select=fields)
+                if item:
+                    return _principal({"@odata.type": "#microsoft.graph.servicePrincipal", **item})
+        return None
+
+    async def _user(self, name: str) -> Principal | None:
+        """A user by user principal name or object id.
+
+        Source: https://learn.microsoft.com/graph/api/user-get
+        """
         users = self._client.users
-        builder = users.by_user_id(reference.value)
-        if reference.value.startswith("$"):
+        builder = users.by_user_id(name)
+        if name.startswith("$"):
             # A name that begins with a dollar sign must be in quotes: /users('$x@contoso.com')
-            builder = users.with_url(f"{self._adapter.base_url}/users('{reference.value}')").by_user_id("")
-        item = await self._find(builder, "look up a user", select="id,userPrincipalName")
+            builder = users.with_url(f"{self._http.base}/users('{name}')").by_user_id("")
+        fields = "id,userPrincipalName,displayName,userType"
+        item = await self._http.find(builder, "look up a user", select=fields)
         return _principal(item) if item else None
 
-    async def _find(self, builder: _Builder, doing: str, **query: object) -> dict[str, Any] | None:
-        try:
-            return _with_id(await self._send(Method.GET, builder, doing, query=query), doing)
-        except Missing:
-            return None
+    async def is_direct_member(self, group_id: str, service_principal_id: str) -> bool:
+        """Whether the service principal is a member of the group itself, not by way of another group.
 
-    async def _pages(
-        self, builder: _Builder, doing: str, *, fresh: bool = False, **query: object
-    ) -> AsyncIterator[dict[str, Any]]:
-        try:
-            page = await self._send(Method.GET, builder, doing, query=query, fresh=fresh)
-        except Missing as error:
-            raise Unavailable(f"{SERVICE} answered 404 when asked to {doing}") from error
-        while True:
-            items = page.get("value") if isinstance(page, dict) else None
-            if not isinstance(items, list):
-                raise _unusable(doing)
-            for item in items:
-                yield _with_id(item, doing)
-            link = page.get("@odata.nextLink") if page else None
-            if not link:
-                return
-            info = RequestInformation(Method.GET)
-            info.url = link
-            page = await self._run(info, doing, fresh=fresh)
+        The list of a group's members leaves service principals out.
+        Source: https://learn.microsoft.com/graph/api/group-list-members, "known issue"
+        """
+        builder = self._client.service_principals.by_service_principal_id(service_principal_id).member_of
+        doing = "list the groups of a service principal"
+        async for item in self._http.pages(builder, doing, select="id", top=PAGE):
+            if item["id"] == group_id:
+                return True
+        return False
 
-    async def _send(
-        self,
-        method: Method,
-        builder: _Builder,
-        doing: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-        fresh: bool = False,
-    ) -> dict[str, Any] | None:
-        info = RequestInformation(method, builder.url_template, dict(builder.path_parameters))
-        for name, value in (query or {}).items():
-            info.query_parameters[f"%24{name}"] = value
-        for name, text in {"Accept": "application/json", **(headers or {})}.items():
-            info.headers.add(name, text)
-        if body is not None:
-            info.set_stream_content(json.dumps(body).encode(), "application/json")
-        return await self._run(info, doing, fresh=fresh)
+    async def groups_of(self, service_principal_id: str) -> int:
+        """In how many groups a service principal is, also by way of other groups.
 
-    async def _run(self, info: RequestInformation, doing: str, *, fresh: bool) -> dict[str, Any] | None:
-        async with self._translated(doing, fresh=fresh):
-            answer = await self._adapter.send_primitive_async(info, "bytes", {"XXX": ODataError})
-            return json.loads(answer) if answer else None
-        raise AssertionError("unreachable")  # pragma: no cover - the block above returns or raises
-
-    @asynccontextmanager
-    async def _translated(self, doing: str, *, fresh: bool) -> AsyncIterator[None]:
-        """The one place where what Graph, kiota and httpx raise becomes ours."""
-        async with self._gate.enter():
-            try:
-                yield
-            except APIError as error:
-                raise self._fault(error, doing, fresh=fresh) from error
-            except ClientAuthenticationError as error:
-                raise SignInFailed(
-                    f"Entra refused the operator's identity while it was to {doing}"
-                ) from error
-            except ServiceRequestError as error:
-                raise Unavailable(f"cannot reach Entra's sign-in to {doing}") from error
-            except AzureError as error:
-                raise SignInFailed(f"no token to {doing}") from error
-            except OSError as error:
-                raise SignInFailed(f"the service account's token cannot be read to {doing}") from error
-            except httpx.HTTPError as error:
-                message = f"cannot reach {SERVICE} to {doing}: {type(error).__name__}"
-                raise Unavailable(message) from error
-            except ValueError as error:
-                raise _unusable(doing) from error
-
-    def _fault(self, error: APIError, doing: str, *, fresh: bool) -> Fault:
-        """Our fault for Graph's. `fresh`: the object was seen, so "not found" means "not everywhere yet"."""
-        status = error.response_status_code or 0
-        main = error.error if isinstance(error, ODataError) else None
-        code = (main.code if main else None) or ""
-        text = ((main.message if main else None) or "").lower()
-        if status == 429:
-            seconds = retry_after(error.response_headers, DEFAULT_RETRY_AFTER) or 0.0
-            self._gate.close_for(seconds)
-            return Throttled(f"{SERVICE} is throttling; it was to {doing}", retry_after=seconds)
-        if status >= 500 or status < 400 or status == 408:
-            wait = retry_after(error.response_headers, None)
-            return Unavailable(f"{SERVICE} answered {status} when asked to {doing}", retry_after=wait)
-        if status == 401:
-            return SignInFailed(f"{SERVICE} did not accept the operator's token to {doing}")
-        if status == 403:
-            return Denied(
-                f"the operator's application may not {doing}: grant it Group.ReadWrite.All in Entra"
-            )
-        if status == 404:
-            return (
-                Replicating(f"not visible everywhere yet; it was to {doing}")
-                if fresh
-                else Missing(f"not there when asked to {doing}")
-            )
-        return _refusal(status, code, text, doing)
-
-
-def _refusal(status: int, code: str, text: str, doing: str) -> Fault:
-    """Our fault for a 400 or 409, which Graph tells apart only by its message."""
-    if "property uniquename already exists" in text:
-        return UniqueNameHeld("a deleted group still holds the uniqueName")
-    if "referenced don't exist" in text or "does not exist or one of its queried" in text:
-        return Replicating(f"not visible everywhere yet; it was to {doing}")
-    if "references already exist" in text or status in {409, 412}:
-        return Changed(f"it changed while it was to {doing}")
-    return Rejected(f"{SERVICE} will not {doing} ({status} {code})")
-
-
-def _unusable(doing: str) -> Unavailable:
-    """For an answer that Graph itself would not give but a proxy might: it says nothing of what there is."""
-    return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
-
-
-def _with_id(item: object, doing: str) -> dict[str, Any]:
-    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-        raise _unusable(doing)
-    return item
+        Source: https://learn.microsoft.com/graph/api/serviceprincipal-list-transitivememberof
+        """
+        principal = self._client.service_principals.by_service_principal_id(service_principal_id)
+        builder = principal.transitive_member_of.graph_group.count
+        doing = "count the groups of a service principal"
+        number = await self._http.send(
+            Method.GET, builder, doing, headers={"ConsistencyLevel": "eventual", "Accept": "text/plain"}
+        )
+        if not isinstance(number, int):
+            raise unusable(doing)
+        return number
 
 
 def _group_fields(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,4 +257,7 @@ def _group(item: Mapping[str, Any] | None) -> Group | None:
 
 def _principal(item: Mapping[str, Any]) -> Principal:
     kind = str(item.get("@odata.type", "#microsoft.graph.user")).rpartition(".")[2]
-    return Principal(item["id"], kind, item.get("userPrincipalName") or "")
+    name = item.get("userPrincipalName") or item.get("appId") or ""
+    # A guest keeps such a name also where the directory calls them a member by now.
+    guest = item.get("userType") == "Guest" or "#EXT#" in name.upper()
+    return Principal(item["id"], kind, name, item.get("displayName") or "", guest=guest)

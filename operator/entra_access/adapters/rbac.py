@@ -10,7 +10,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, USER_AGENT, Kind
+from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, SECRET, USER_AGENT, Kind
 from entra_access.api.resources import Meta
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import (
@@ -27,6 +27,8 @@ from entra_access.domain.faults import (
 SERVICE: Final = "the Kubernetes API server"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 TIMEOUT: Final = 30.0
 Body = dict[str, Any]
 
@@ -70,7 +72,9 @@ class Kubernetes:
         query = [("fieldManager", FIELD_MANAGER)]
         try:
             path = path_of(ref.kind, ref.namespace, None)
-            return await self._call("POST", path, f"create {ref}", query=query, body=manifest)
+            return await self._call(
+                "POST", path, f"create {ref}", query=query, body=manifest, accept=_accept(ref.kind)
+            )
         except Changed:
             return await self._apply_over(child, manifest)
 
@@ -81,20 +85,24 @@ class Kubernetes:
         """
         ref = child.ref
         path = path_of(ref.kind, ref.namespace, ref.name)
-        there = (await self._call("GET", path, f"read {ref}"))["metadata"]
+        found = await self._call("GET", path, f"read {ref}", accept=_accept(ref.kind))
+        there = found["metadata"]
         owners = {owner.get("uid") for owner in there.get("ownerReferences", ())}
         if child.owner.uid not in owners:
             makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
             message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
             raise Taken(message)
+        if ref.kind is SECRET:
+            return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]
         return await self._apply(path, manifest, f"apply {ref}")
 
     async def delete_child(self, ref: ChildRef, uid: str) -> None:
         """Delete a Role or binding if it still has that UID. One that is gone counts as deleted."""
         body = {"preconditions": {"uid": uid}}
+        path = path_of(ref.kind, ref.namespace, ref.name)
         try:
-            await self._call("DELETE", path_of(ref.kind, ref.namespace, ref.name), f"delete {ref}", body=body)
+            await self._call("DELETE", path, f"delete {ref}", body=body, accept=_accept(ref.kind))
         except (Missing, Changed):
             return
 
@@ -143,9 +151,10 @@ class Kubernetes:
         return await self._call("PATCH", path, f"set the finalizers of {meta}", body=body, content_type=MERGE)
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Body | None:
-        """The object as it is now, or None."""
+        """The object as it is now, or None. Of a Secret, its metadata only."""
+        path = path_of(kind, namespace, name)
         try:
-            return await self._call("GET", path_of(kind, namespace, name), f"read {kind.kind} {name}")
+            return await self._call("GET", path, f"read {kind.kind} {name}", accept=_accept(kind))
         except Missing:
             return None
 
@@ -171,7 +180,8 @@ class Kubernetes:
         *,
         query: list[tuple[str, str]] | None = None,
         body: Body | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> Body:
         """One request. The generated methods would build models of what is read as plain JSON here."""
         async with _translated(doing):
@@ -179,7 +189,7 @@ class Kubernetes:
                 method,
                 path,
                 query_params=query or [],
-                header_params={"Accept": "application/json", "Content-Type": content_type},
+                header_params={"Accept": accept, "Content-Type": content_type},
                 body=body,
                 auth_settings=["BearerToken"],
             )
@@ -192,6 +202,11 @@ class Kubernetes:
             found: Body = json.loads(data)
             return found
         raise AssertionError("unreachable")  # pragma: no cover - the block above returns or raises
+
+
+def _accept(kind: Kind) -> str:
+    """What is asked for: what a Secret holds is none of the operator's business."""
+    return METADATA if kind is SECRET else JSON
 
 
 def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:

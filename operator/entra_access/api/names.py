@@ -16,6 +16,9 @@ LABEL_OWNER_KIND: Final = f"{GROUP}/owner-kind"
 LABEL_OWNER_NAME: Final = f"{GROUP}/owner-name"
 LABEL_OWNER_UID: Final = f"{GROUP}/owner-uid"
 MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={FIELD_MANAGER}"
+TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105 - the type of a Secret, and none itself
+ANNOTATION_ACCOUNT: Final = "kubernetes.io/service-account.name"
+ANNOTATION_ACCOUNT_UID: Final = "kubernetes.io/service-account.uid"
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 """On a child: a hash of what was applied last. It tells an edit by another hand from a new wish."""
 
@@ -43,8 +46,12 @@ CLUSTER_ROLE: Final = Kind(RBAC_API, "v1", "ClusterRole", "clusterroles", namesp
 CLUSTER_ROLE_BINDING: Final = Kind(
     RBAC_API, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
+SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
+SECRET: Final = Kind("", "v1", "Secret", "secrets", namespaced=True)
 NAMESPACE: Final = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
 
-CHILD_KINDS: Final = (ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
-KINDS: Final = {k.kind: k for k in (POLICY, GRANT, *CHILD_KINDS, CLUSTER_ROLE, NAMESPACE)}
+CHILD_KINDS: Final = (ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, SERVICE_ACCOUNT)
+"""What the operator makes and watches. The Secrets that it makes it does not watch: that would need the right
+to read every Secret of the cluster."""
+KINDS: Final = {k.kind: k for k in (POLICY, GRANT, *CHILD_KINDS, SECRET, NAMESPACE)}

@@ -17,9 +17,11 @@ class ConditionType:
     MEMBERS: Final = "MembersReady"
     AZURE_ROLES: Final = "AzureRolesReady"
     BINDINGS: Final = "BindingsReady"
-    # NamespaceGrant has BINDINGS too, and:
+    # NamespaceGrant has AZURE_ROLES and BINDINGS too, and:
     POLICY: Final = "PolicyReady"
     CEILING: Final = "WithinCeiling"
+    # Only while something is odd that does not keep the access from being as asked for:
+    WARNING: Final = "Warning"
     # kstatus' two, which are there only while they are true:
     RECONCILING: Final = "Reconciling"
     STALLED: Final = "Stalled"
@@ -110,21 +112,66 @@ class DriftItem:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who the access is given to."""
+    """Who the access is given to.
+
+    Attributes
+    ----------
+    kind, name, namespace
+        The subject as Kubernetes RBAC names it: Group, User or ServiceAccount. An empty name stands for the
+        object id.
+    object_id, principal_type
+        In Entra, with Azure's word for what it is: Group, User or ServicePrincipal. A service account has
+        neither; a group that is about to be made has no id yet.
+    origin
+        Created, Adopted or Existing.
+    reference
+        How the spec named it when it was found; empty where that says nothing new.
+    """
 
     kind: str
     object_id: str
     display_name: str
     origin: str = "Created"
+    name: str = ""
+    namespace: str = ""
+    principal_type: str = "Group"
+    reference: str = ""
+
+    @property
+    def rbac_name(self) -> str:
+        """The name that bindings have."""
+        return self.name or self.object_id
 
     def as_dict(self) -> dict[str, str]:
         """The subject as it stands in the object."""
-        return {
+        values = {
             "kind": self.kind,
+            "name": self.rbac_name,
+            "namespace": self.namespace,
             "objectId": self.object_id,
+            "principalType": self.principal_type if self.object_id else "",
             "displayName": self.display_name,
             "origin": self.origin,
+            "reference": self.reference,
         }
+        return {key: value for key, value in values.items() if value or key in {"kind", "displayName"}}
+
+
+def read_subject(raw: Mapping[str, Any]) -> Subject | None:
+    """The subject as it stands in a status, or None where there is none that could be used."""
+    object_id, name = raw.get("objectId", ""), raw.get("name", "")
+    if not (object_id or name):
+        return None
+    return Subject(
+        kind=raw.get("kind", ""),
+        object_id=object_id,
+        display_name=raw.get("displayName", ""),
+        origin=raw.get("origin", "Created"),
+        name="" if name == object_id else name,
+        namespace=raw.get("namespace", ""),
+        principal_type=raw.get("principalType", "Group"),
+        reference=raw.get("reference", ""),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,18 +210,10 @@ class Status:
 def read_status(body: Mapping[str, Any]) -> Status:
     """Read a status leniently: what does not fit is left out, and is written anew by the next pass."""
     raw = body.get("status") or {}
-    subject = raw.get("subject") or {}
     return Status(
         observed_generation=raw.get("observedGeneration", -1),
         conditions=tuple(_read_condition(c) for c in raw.get("conditions") or () if c.get("type")),
-        subject=Subject(
-            kind=subject.get("kind", ""),
-            object_id=subject["objectId"],
-            display_name=subject.get("displayName", ""),
-            origin=subject.get("origin", "Created"),
-        )
-        if subject.get("objectId")
-        else None,
+        subject=read_subject(raw.get("subject") or {}),
         counts=raw.get("counts") or {},
         inventory=tuple(
             Item(System(i["system"]), i["kind"], i["name"], i.get("id", ""), i.get("since", ""))

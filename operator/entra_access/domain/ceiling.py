@@ -10,16 +10,22 @@ from itertools import product
 from typing import Final
 
 from entra_access.api.resources import Ceiling, LabelSelector, NamespaceGrant, Requirement, Rule
-from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.known_roles import same_role
 
 MAX_SINGLE_PERMISSIONS: Final = 20_000
 """Rules that mean more than this many single permissions are refused: the check must not stop the rest."""
 
 
-def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, str]) -> Finding | None:
+def beyond(
+    grant: NamespaceGrant,
+    ceiling: Ceiling | None,
+    labels: Mapping[str, str],
+    role_ids: Mapping[str, str | Fault | None],
+) -> Finding | None:
     """The first thing in the grant that is too much, or None where all of it is within the ceiling.
 
-    `labels` are those of the grant's namespace.
+    `labels` are those of the grant's namespace; `role_ids` are the GUIDs of Azure roles, as they were seen.
     """
     if ceiling is None:
         return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
@@ -34,6 +40,9 @@ def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, 
         if role not in ceiling.cluster_roles:
             message = f"ClusterRole {role} is not among the spec.grants.clusterRoles of {_policy(grant)}"
             return _too_much("BeyondCeiling", f"spec.clusterRoles[{index}]", message)
+    found = _azure_beyond(grant, ceiling, role_ids)
+    if found:
+        return found
     left = MAX_SINGLE_PERMISSIONS
     for index, rule in enumerate(grant.rules):
         if any(_covers(owner, rule) for owner in ceiling.rules):
@@ -42,6 +51,23 @@ def beyond(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, 
         found = _rule_beyond(grant, rule, ceiling, f"spec.rules[{index}]", left)
         if found:
             return found
+    return None
+
+
+def _azure_beyond(
+    grant: NamespaceGrant, ceiling: Ceiling, role_ids: Mapping[str, str | Fault | None]
+) -> Finding | None:
+    """An Azure role that is none of the ceiling's: the same name, or the same role by another name."""
+    for index, role in enumerate(grant.azure_roles):
+        if any(same_role(role, one) for one in ceiling.azure_roles):
+            continue
+        seen = [role_ids.get(one) for one in (role, *ceiling.azure_roles)]
+        fault = next((one for one in seen if isinstance(one, Fault)), None)
+        if fault and ceiling.azure_roles:
+            return fault.finding(Link.CEILING, observing=True)
+        if seen[0] is None or seen[0] not in seen[1:]:
+            message = f"Azure role {role} is not among the spec.grants.azureRoles of {_policy(grant)}"
+            return _too_much("BeyondCeiling", f"spec.azureRoles[{index}]", message)
     return None
 
 

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
+from entra_access.domain.naming import definition_id
+from entra_access.domain.observed import Definition
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,18 @@ class RemovePrincipal(Change):
 
 @dataclass(frozen=True)
 class AssignRole(Change):
-    """Give the group an Azure role. `group_id` None: the group that the same plan makes."""
+    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes."""
 
     link = Link.AZURE_ROLES
     scope: str
     role: str
     role_id: str
-    group_id: str | None
+    principal_id: str | None
+    principal_type: str
     description: str
 
     def __str__(self) -> str:
-        return f"assign Azure role {self.role} at {self.scope.rpartition('/')[2]}"
+        return f"assign Azure role {self.role} at {place_name(self.scope)}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,37 @@ class UnassignRole(Change):
 
     def __str__(self) -> str:
         return f"remove assignment of Azure role {self.role}"
+
+
+@dataclass(frozen=True)
+class DefineRole(Change):
+    """Make a custom role, or change one of ours to what it should be."""
+
+    link = Link.AZURE_ROLES
+    scope: str
+    definition: Definition
+    new: bool
+
+    @property
+    def id(self) -> str:
+        """The ARM id of the role definition."""
+        return definition_id(self.scope, self.definition.guid)
+
+    def __str__(self) -> str:
+        return f"{'create' if self.new else 'update'} custom role {self.definition.name}"
+
+
+@dataclass(frozen=True)
+class RemoveRole(Change):
+    """Delete a custom role of ours."""
+
+    link = Link.AZURE_ROLES
+    removal = True
+    definition_id: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"delete custom role {self.role}"
 
 
 @dataclass(frozen=True)
@@ -158,3 +192,14 @@ class DeleteGroup(Change):
 
     def __str__(self) -> str:
         return f"delete group {self.display_name} ({self.group_id})"
+
+
+def place_name(scope: str) -> str:
+    """A scope in a word or two, for people: the last of its kinds with its name."""
+    kind, _, name = scope.strip("/").rpartition("/")
+    kind = kind.rpartition("/")[2]
+    return (
+        f"{kind.removesuffix('s')} {name}"
+        if kind in {"namespaces", "resourceGroups", "subscriptions"}
+        else name
+    )

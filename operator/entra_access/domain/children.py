@@ -6,15 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from entra_access.api.names import (
+    ANNOTATION_ACCOUNT,
     ANNOTATION_APPLIED,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     FIELD_MANAGER,
     GROUP,
     LABEL_MANAGED_BY,
     LABEL_OWNER_KIND,
     LABEL_OWNER_NAME,
     LABEL_OWNER_UID,
+    POLICY,
     RBAC_API,
     ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    TOKEN_TYPE,
     Kind,
 )
 from entra_access.api.resources import Meta, Rule
@@ -41,11 +49,34 @@ class ChildRef:
         return f"{self.kind.kind} {self.path}"
 
 
+AGGREGATION: Final = "aggregationRule"
+UNCHANGEABLE: Final = {"roleRef", AGGREGATION}
+"""What an apply cannot put right: such an object is deleted and made again."""
+ROLE_KINDS: Final = (ROLE, CLUSTER_ROLE)
+_GOES: Final = (ROLE_BINDING, CLUSTER_ROLE_BINDING, ROLE, CLUSTER_ROLE, SECRET, SERVICE_ACCOUNT)
+"""The order of deletion: a binding before the role that it refers to, a token before its account."""
+
+
+@dataclass(frozen=True)
+class RbacSubject:
+    """Whom a binding is for. A Group without a name is the one that the same plan makes."""
+
+    kind: str
+    name: str = ""
+    namespace: str = ""
+
+    def as_dict(self, group_id: str | None) -> dict[str, str]:
+        """The subject as Kubernetes writes it."""
+        if self.kind == SERVICE_ACCOUNT.kind:
+            return {"kind": self.kind, "name": self.name, "namespace": self.namespace}
+        return {"apiGroup": RBAC_API, "kind": self.kind, "name": self.name or group_id or ""}
+
+
 @dataclass(frozen=True)
 class Child:
-    """A Role or a binding as it should be.
+    """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    A binding's subject is the Entra group `group_id`. None stands for the group that the same plan makes.
+    `account` is, for a token, the service account that it signs in.
     """
 
     ref: ChildRef
@@ -53,16 +84,19 @@ class Child:
     rules: tuple[Rule, ...] = ()
     role_kind: str = ""
     role: str = ""
-    group_id: str | None = None
+    subject: RbacSubject | None = None
+    account: str = ""
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
-        """The part that gives access: the rules, or the roleRef and the subjects."""
-        if self.ref.kind is ROLE:
+        """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
+        if self.ref.kind in ROLE_KINDS:
             return {"rules": [rule.as_dict() for rule in self.rules]}
-        return {
-            "roleRef": {"apiGroup": RBAC_API, "kind": self.role_kind, "name": self.role},
-            "subjects": [{"apiGroup": RBAC_API, "kind": "Group", "name": self.group_id or group_id}],
-        }
+        if self.subject:
+            return {
+                "roleRef": {"apiGroup": RBAC_API, "kind": self.role_kind, "name": self.role},
+                "subjects": [self.subject.as_dict(group_id)],
+            }
+        return {"type": TOKEN_TYPE} if self.account else {}
 
     def labels(self) -> dict[str, str]:
         """The labels by which the operator finds its own."""
@@ -79,7 +113,8 @@ class Child:
         metadata = {
             "name": self.ref.name,
             "labels": self.labels(),
-            "annotations": {ANNOTATION_APPLIED: fingerprint(content)},
+            "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
+            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
             "ownerReferences": [
                 {
                     "apiVersion": self.owner.kind.api_version,
@@ -122,13 +157,37 @@ class SeenChild:
         """
         labels = (self.labels.get(LABEL_OWNER_KIND, ""), self.labels.get(LABEL_OWNER_NAME, ""))
         kind, name = self.owners[0][:2] if self.owners else labels
-        return (kind, self.ref.namespace, name)
+        return (kind, None if kind == POLICY.kind else self.ref.namespace, name)
+
+
+_CONTENT: Final = {
+    ROLE: ("rules",),
+    CLUSTER_ROLE: ("rules", AGGREGATION),
+    ROLE_BINDING: ("roleRef", "subjects"),
+    CLUSTER_ROLE_BINDING: ("roleRef", "subjects"),
+}
+
+
+def is_ours(body: Mapping[str, Any]) -> bool:
+    """Whether it looks like something that we made: by its label, or by an ownerReference to ours."""
+    meta = body["metadata"]
+    owners = meta.get("ownerReferences", ())
+    return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
+        str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
+    )
+
+
+def order_of_going(ref: ChildRef) -> int:
+    """What is deleted before what: the lower number first."""
+    return _GOES.index(ref.kind)
 
 
 def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
-    """Read a Role, RoleBinding or ClusterRoleBinding as the API server sent it."""
+    """Read an object of a kind that we make, as the API server sent it."""
     meta = body["metadata"]
-    content = {key: body.get(key) or [] for key in (("rules",) if kind is ROLE else ("roleRef", "subjects"))}
+    content = {
+        key: body.get(key) or [] for key in _CONTENT.get(kind, ()) if key in body or key != AGGREGATION
+    }
     return SeenChild(
         ref=ChildRef(kind, meta.get("namespace"), meta["name"]),
         uid=meta["uid"],
@@ -163,13 +222,16 @@ def _ordered(value: object) -> object:
     return value
 
 
-def differences(wanted: Child, seen: SeenChild, group_id: str | None) -> list[tuple[str, str, str]]:
+def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
     """The fields that are not as they should be: (field, expected, found)."""
     found = [
         (key, _short(_words(value)), _short(_words(seen.content.get(key))))
-        for key, value in wanted.content(group_id).items()
-        if _ordered(value) != _ordered(seen.content.get(key))
+        for key, value in wanted.content().items()
+        if key != "type" and _ordered(value) != _ordered(seen.content.get(key))
     ]
+    # Rules that Kubernetes gathers from elsewhere would take the place of ours.
+    if seen.content.get(AGGREGATION):
+        found.append((AGGREGATION, "none", _short(_words(seen.content[AGGREGATION]))))
     found += [
         (f"metadata.labels[{key}]", value, seen.labels.get(key) or "none")
         for key, value in wanted.labels().items()
@@ -198,16 +260,16 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def drift_of(wanted: Child, seen: SeenChild, group_id: str | None) -> list[DriftItem]:
+def drift_of(wanted: Child, seen: SeenChild) -> list[DriftItem]:
     """What another hand changed: differences to what was applied last, with who made each and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
     is not that of what is wanted now, and nobody else owns the field.
     """
-    unchanged_wish = seen.applied == fingerprint(wanted.content(group_id))
+    unchanged_wish = seen.applied == fingerprint(wanted.content())
     return [
         DriftItem(System.KUBERNETES, str(seen.ref), name, expected, found, *_changed_by(seen, name))
-        for name, expected, found in differences(wanted, seen, group_id)
+        for name, expected, found in differences(wanted, seen)
         if unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
     ]
 

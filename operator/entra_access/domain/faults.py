@@ -8,6 +8,7 @@
     ├── UniqueNameHeld  a deleted group still holds the uniqueName
     ├── Changed         it changed between reading and writing
     ├── Missing         it is not there, for certain
+    ├── InUse           something else still refers to it
     ├── Denied          the operator's identity may not do this       (permanent)
     ├── Taken           something of that name is there and not ours  (permanent)
     └── Rejected        the service will never accept this            (permanent)
@@ -35,9 +36,15 @@ class Severity(IntEnum):
     """How bad a finding is; the higher one speaks for the resource."""
 
     NOTE = 0  # worth saying, nothing is wrong
-    UNKNOWN = 1  # could not be seen; what was there is left as it was
-    WAITING = 2  # will pass by itself
-    STALLED = 3  # somebody must act
+    WARNING = 1  # all is as asked for, and yet it may not do what people expect
+    UNKNOWN = 2  # could not be seen; what was there is left as it was
+    WAITING = 3  # will pass by itself
+    STALLED = 4  # somebody must act
+
+    @property
+    def hinders(self) -> bool:
+        """Whether something is not as asked for, or not known to be."""
+        return self > Severity.WARNING
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,12 @@ class Missing(Fault):
     """Not there, and that is certain."""
 
     reason = "NotFound"
+
+
+class InUse(Fault):
+    """Something else still refers to it; it can go when that is gone."""
+
+    reason = "InUse"
 
 
 class Denied(Fault):

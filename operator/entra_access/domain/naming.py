@@ -8,6 +8,9 @@ from typing import Final
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "entra-access.dev")
 _ILLEGAL_IN_NICKNAME: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_AUTHORIZATION: Final = re.compile(
+    r"/providers/Microsoft\.Authorization/role(?:Assignments|Definitions)/", re.IGNORECASE
+)
 MAX_NICKNAME: Final = 64
 
 
@@ -43,6 +46,37 @@ def role_name(owner: str) -> str:
 def binding_name(owner: str, role_kind: str, role: str) -> str:
     """The name of a binding. A roleRef cannot change, so another roleRef must be another name."""
     return f"{owner}-{digest(f'{role_kind}/{role}')}"
+
+
+def policy_role_name(policy: str) -> str:
+    """The name of the Role or ClusterRole made of a policy's own rules. No grant's Role has such a name."""
+    return f"entra-access-{policy}-{digest(f'AccessPolicy/{policy}')}"
+
+
+def policy_binding_name(policy: str, role_kind: str, role: str, *, namespaced: bool = False) -> str:
+    """The name of a policy's binding. In a namespace no grant's binding has such a name."""
+    role_kind = f"AccessPolicy/{role_kind}" if namespaced else role_kind
+    return f"entra-access-{binding_name(policy, role_kind, role)}"
+
+
+def token_name(account: str) -> str:
+    """The name of the Secret with the token of a service account."""
+    return f"{account}-token"
+
+
+def definition_name(owner_id: str, policy: str, role: str) -> str:
+    """The GUID of a custom role, the same for every start of the same owner."""
+    return str(uuid.uuid5(_NAMESPACE, f"{owner_id}|{policy}|{role}".lower()))
+
+
+def definition_id(scope: str, guid: str) -> str:
+    """The ARM id of a role definition."""
+    return f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
+
+
+def scope_of(arm_id: str) -> str:
+    """The scope that a role assignment's or definition's id lies in."""
+    return _AUTHORIZATION.split(arm_id, maxsplit=1)[0]
 
 
 def assignment_name(scope: str, principal_id: str, role_id: str) -> str:

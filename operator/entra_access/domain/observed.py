@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
+from entra_access.api.status import Subject
 from entra_access.domain.children import SeenChild
 from entra_access.domain.faults import Fault
 
@@ -26,11 +27,24 @@ class Group:
 
 @dataclass(frozen=True)
 class Principal:
-    """A directory object that is, or can be, a member or owner. `name` is a user's UPN, else empty."""
+    """A directory object that is given access, or is, or can be, a member or owner.
+
+    Attributes
+    ----------
+    name
+        A user's user principal name, an application's id; else empty.
+    guest
+        A user of another tenant: Kubernetes knows them by their object id.
+    security
+        A group that can be given access: Azure and Kubernetes take security groups only.
+    """
 
     id: str
     kind: str
     name: str = ""
+    display_name: str = ""
+    guest: bool = False
+    security: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,103 @@ class Assignment:
     scope: str
     principal_id: str
     role_id: str
+    description: str = ""
 
 
 @dataclass(frozen=True)
-class PolicyWorld:
+class Definition:
+    """An Azure role definition, as far as a custom role can be compared.
+
+    `permissions` are actions, notActions, dataActions and notDataActions.
+    """
+
+    guid: str
+    name: str
+    description: str = ""
+    assignable_scopes: tuple[str, ...] = ()
+    permissions: tuple[tuple[str, ...], ...] = ((), (), (), ())
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What makes two definitions the same: neither the order of lists nor the case of actions counts."""
+        lists = (self.assignable_scopes, *self.permissions)
+        return (self.name, self.description, *(frozenset(text.lower() for text in one) for one in lists))
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What the cluster's own ARM resource says. None: not known.
+
+    Attributes
+    ----------
+    entra
+        People of Entra can sign in.
+    legacy
+        By the old integration, with server and client applications of one's own.
+    azure_rbac
+        Azure roles with data actions count.
+    """
+
+    entra: bool | None = None
+    legacy: bool = False
+    azure_rbac: bool | None = None
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """What is known of a namespace."""
+
+    labels: Mapping[str, str]
+    ending: bool
+    uid: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AzureWorld:
+    """What was seen of Azure for one resource.
+
+    Attributes
+    ----------
+    roles
+        The GUID of each wished Azure role; None where there is certainly no such role.
+    assignments
+        All role assignments at the cluster, above and below it.
+    elsewhere
+        Those at other scopes that matter, by the scope in lower case.
+    claimed
+        ARM ids, in lower case, of assignments that another resource of ours wants too.
+    facts
+        What the cluster is.
+    """
+
+    roles: Mapping[str, Seen[str | None]] = field(default_factory=dict)
+    assignments: Seen[tuple[Assignment, ...]] = ()
+    elsewhere: Mapping[str, Seen[tuple[Assignment, ...]]] = field(default_factory=dict)
+    claimed: frozenset[str] = frozenset()
+    facts: ClusterFacts = field(default_factory=ClusterFacts)
+
+
+@dataclass(frozen=True)
+class AccountWorld:
+    """What was seen for a policy whose subject is a service account.
+
+    Attributes
+    ----------
+    there
+        The UID of the account; None where there is none.
+    ours
+        It was made by this policy.
+    token_for
+        The UID of the account that the policy's token Secret is for; None where there is no such Secret.
+    """
+
+    there: Seen[str | None] = None
+    ours: bool = False
+    token_for: Seen[str | None] = None
+
+
+@dataclass(frozen=True)
+class PolicyWorld(AzureWorld):
     """What was seen for one AccessPolicy.
 
     Attributes
@@ -57,39 +164,47 @@ class PolicyWorld:
         The name of another AccessPolicy that has the wished display name, if there is one.
     principals
         What the references in the spec stand for; None where the directory certainly has no such object.
-    roles
-        The GUID of each wished Azure role; None where there is certainly no such role.
-    assignments
-        All that are exactly at the cluster.
+    policies
+        The other policies whose groups are members, by name; None where there is none.
+    cycles
+        The members by which the group would be a member of itself, with the way, as ``a → b → a``.
+    groups_of
+        In how many groups each service principal is, by object id.
+    definitions, definition_namesakes
+        The policy's custom roles by name, and the GUIDs of others that have such a name.
     """
 
-    group: Seen[Group | None]
+    group: Seen[Group | None] = None
     namesakes: Seen[tuple[Group, ...]] = ()
     claimant: str | None = None
     members: Seen[tuple[Principal, ...]] = ()
     owners: Seen[tuple[Principal, ...]] = ()
     principals: Mapping[Reference, Seen[Principal | None]] = field(default_factory=dict)
-    roles: Mapping[str, Seen[str | None]] = field(default_factory=dict)
-    assignments: Seen[tuple[Assignment, ...]] = ()
+    policies: Mapping[str, "PolicyView | None"] = field(default_factory=dict)
+    cycles: Mapping[str, str] = field(default_factory=dict)
+    groups_of: Mapping[str, int] = field(default_factory=dict)
+    account: AccountWorld = field(default_factory=AccountWorld)
+    definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
+    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What a grant needs to know of its policy. `unreadable` says why the spec cannot be used."""
+    """What others need to know of a policy. `unreadable` says why the spec cannot be used."""
 
     name: str
     deleting: bool
     policy: AccessPolicy | None
     unreadable: str
-    subject_id: str
-    subject_name: str
+    subject: Subject | None
 
 
 @dataclass(frozen=True)
-class GrantWorld:
-    """What was seen for one NamespaceGrant; all of it from the watches. `policy` None: there is none."""
+class GrantWorld(AzureWorld):
+    """What was seen for one NamespaceGrant; all but Azure from the watches. `policy` None: there is none."""
 
     policy: PolicyView | None
     namespace_labels: Mapping[str, str]

@@ -1,312 +1,191 @@
-"""The plan of an AccessPolicy: its group, the group's members and owners, Azure roles and bindings."""
+"""The plan of an AccessPolicy: who gets the access, Azure roles, and what there is in the cluster."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from entra_access.api.names import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
-from entra_access.api.resources import AccessPolicy, GroupSubject, Membership, PrincipalKind, Reference
-from entra_access.api.status import Item, Subject, System
-from entra_access.domain.changes import (
-    AddPrincipals,
-    Change,
-    CreateGroup,
-    DeleteGroup,
-    RemovePrincipal,
-    RestoreGroup,
-    UpdateGroup,
+from entra_access.api.resources import (
+    AccessPolicy,
+    DirectorySubject,
+    GroupSubject,
+    Meta,
+    ServiceAccountSubject,
 )
-from entra_access.domain.children import Child, ChildRef
+from entra_access.api.status import Item, Subject, System
+from entra_access.domain.access_plan import Access, plan_access
+from entra_access.domain.changes import AssignRole, Change, DeleteGroup
+from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import binding_name, mail_nickname
-from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
-from entra_access.domain.plan import Part, Plan, child_item, count, missing_cluster_roles, plan_children
-from entra_access.domain.role_plan import plan_azure_roles, unassign_all
+from entra_access.domain.group_plan import group_item, plan_group
+from entra_access.domain.naming import unique_name
+from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, child_item, count, plan_children
+from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
+from entra_access.domain.subject_plan import Who, plan_directory_subject, plan_service_account
+from entra_access.domain.warnings import policy_warnings
 
-GROUP: Final = "Group"
-RESTORING: Final = "Restoring"
-SETTLING: Final = "Settling"
-
-
-def group_item(inventory: Iterable[Item]) -> Item | None:
-    """The inventory's line for the policy's group."""
-    return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
+CREATING: Final = "CreatingGroup"
 
 
 def plan_policy(
     policy: AccessPolicy,
-    unique_name: str,
-    scope: str,
+    place: Place,
     world: PolicyWorld,
     inventory: tuple[Item, ...],
     now: str,
+    known: Subject | None = None,
 ) -> Plan:
-    """What makes a policy's group, members, Azure roles at `scope` and bindings as they should be."""
-    line = group_item(inventory)
-    known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
-    subject = _plan_subject(policy.group, unique_name, world, line, now)
-    creating = any(isinstance(change, CreateGroup) for change in subject.additions)
-    group_id = None if creating else known or None
-    if not creating and (group_id is None or world.group is None):
-        # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
-        return _only(subject, world, inventory)
-    visible = isinstance(world.group, Group) and not world.group.deleted
-    members = _plan_principals(policy.group, world, group_id) if visible or creating else Part()
-    if isinstance(world.group, Group) and not (visible and _is_settled(policy.group, world, members, line)):
-        return _settle(subject, world, world.group, members, inventory)
-    roles = plan_azure_roles(policy, scope, world, group_id, inventory)
-    wanted = _cluster_role_bindings(policy, world, group_id)
-    children = plan_children(wanted, world.children, group_id, inventory, now)
-    findings = missing_cluster_roles(policy.cluster_roles, world.cluster_roles)
-    additions = subject.additions + members.additions + roles.additions + list(children.additions)
-    removals = list(children.removals) + roles.removals + members.removals
-    name = subject.name
-    seen = {"members": members.count, "azureRoles": roles.count, "clusterRoleBindings": len(wanted)}
-    counts = {name: number for name, number in seen.items() if number is not None}
+    """What makes all that a policy asks for as it should be.
+
+    `known` is who got the access when that was found out last; it counts only while it cannot be seen.
+    """
+    match policy.subject:
+        case GroupSubject() as wish:
+            name = unique_name(place.owner_id, policy.meta.name)
+            who = plan_group(wish, name, world, inventory, now)
+        case DirectorySubject() as wish:
+            who = plan_directory_subject(policy, wish, world, known)
+        case ServiceAccountSubject() as wish:
+            who = plan_service_account(policy, wish, world)
+    if who.alone or who.subject is None:
+        plan = _only(who, world, inventory)
+    else:
+        plan = _whole(policy, place, world, inventory, now, who, who.subject)
+    return plan if policy.group else replace(plan, without=frozenset({Link.MEMBERS}))
+
+
+def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
+    """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
+    children = [child_item(child.ref, child.uid) for child in world.children]
+    in_azure = [item for item in inventory if item.system is System.AZURE]
+    kept = (*who.inventory, *in_azure, *children)
+    claims = frozenset(item.id.lower() for item in in_azure)
+    return Plan(tuple(who.additions), tuple(who.findings), subject=who.subject, inventory=kept, claims=claims)
+
+
+def _whole(
+    policy: AccessPolicy,
+    place: Place,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    now: str,
+    who: Who,
+    subject: Subject,
+) -> Plan:
+    """The plan for a subject that is known, or is the group which this plan makes."""
+    access = plan_access(policy, place, world, subject)
+    custom = plan_definitions(policy.custom_roles, policy.meta, place, world, inventory, now)
+    wishes = [
+        WishedRole(f"spec.azureRoles[{index}].role", one.role, place.scope(one.scope))
+        for index, one in enumerate(policy.azure_roles)
+    ]
+    own = replace(world, roles={**world.roles, **custom.roles})
+    roles = plan_assignments(wishes + access.azure_roles, subject, policy.meta, place, own, inventory)
+    _not_yet(roles, place)
+    live = [child for child in world.children if _stays(child.ref.namespace, world)]
+    children = plan_children(who.children + access.children, live, inventory, now, who.replaced)
+    left, gone = _former_group(policy, world, inventory, subject)
+    additions = [*who.additions, *custom.additions, *roles.additions, *children.additions]
+    removals = [*children.removals, *roles.removals, *custom.removals, *who.removals, *left]
+    findings = [*who.findings, *custom.findings, *roles.findings, *access.findings]
+    counts = _counts(policy, who, roles, access)
     return Plan(
         changes=tuple(additions + removals),
-        findings=(*subject.findings, *members.findings, *roles.findings, *findings),
+        findings=(*findings, *policy_warnings(policy, place, world, subject, roles.resolved)),
         drift=children.drift,
-        subject=Subject("Group", group_id or "", name),
+        subject=subject,
         counts=counts,
-        inventory=(*subject.inventory, *roles.inventory, *children.inventory),
-        summary=_summary(name, counts),
+        inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
+        summary=_summary(subject, counts),
+        claims=roles.claims,
+        gone=gone,
     )
 
 
-def _summary(name: str, counts: Mapping[str, int]) -> str:
-    members = count(counts.get("members", 0), "member")
-    azure_roles = count(counts.get("azureRoles", 0), "Azure role")
-    return f"{name} has {members}, {azure_roles} and {count(counts['clusterRoleBindings'], 'ClusterRole')}"
+def _stays(namespace: str | None, world: PolicyWorld) -> bool:
+    """Whether what is in the namespace is ours to look after: with a namespace, all in it goes by itself."""
+    there = world.namespaces.get(namespace or "")
+    return namespace is None or there is None or not there.ending
 
 
-def _is_settled(wish: GroupSubject, world: PolicyWorld, members: Part, line: Item | None) -> bool:
-    """Whether the group may be given anything: it has been before, or nobody is in it who must leave.
+def _not_yet(roles: RolePart, place: Place) -> None:
+    """Roles far from the cluster wait for the pass after the one that makes the group.
 
-    A group that comes back after its policy was deleted still has the members of then. The inventory has
-    its id only from when it was settled once.
+    No list at the cluster shows them, so what was assigned must be written down before, with its id.
     """
-    if wish.membership is not Membership.EXACT or (line and line.id == getattr(world.group, "id", "")):
-        return True
-    return not (members.removals or members.unseen)
+    waiting = [
+        change
+        for change in roles.additions
+        if isinstance(change, AssignRole) and not change.principal_id and not place.covers(change.scope)
+    ]
+    if waiting:
+        roles.additions = [change for change in roles.additions if change not in waiting]
+        message = "roles elsewhere than at the cluster follow when the group is made"
+        roles.findings.append(Finding(Link.AZURE_ROLES, Severity.WAITING, CREATING, message))
 
 
-def _settle(
-    subject: Part, world: PolicyWorld, group: Group, members: Part, inventory: tuple[Item, ...]
-) -> Plan:
-    """Restore the group, or see off those who must leave it, before anything is given to it."""
+def _former_group(
+    policy: AccessPolicy, world: PolicyWorld, inventory: tuple[Item, ...], subject: Subject
+) -> tuple[list[Change], frozenset[str]]:
+    """The group that the policy made when its subject was one: deleted last, or found to be gone."""
     line = group_item(inventory)
-    told = line is not None and line.id == group.id
-    known = Subject("Group", group.id, group.display_name) if told else None
-    if members.removals:
-        message = f"those who are no members any more leave group {group.display_name} first"
-        more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
-        members.findings.append(more)
-    subject.additions += members.removals
-    subject.findings += members.findings
-    if not told:
-        subject.inventory = [replace(item, id="") for item in subject.inventory]
-    return _only(subject, world, inventory, known)
+    if policy.group or line is None:
+        return [], frozenset()
+    match world.group:
+        case Group(deleted=False) as group if group.id != subject.object_id:
+            return [DeleteGroup(group.id, group.display_name)], frozenset()
+        case Fault():
+            return [], frozenset()
+        case _:
+            return [], frozenset({line.id.lower()})
 
 
-def _only(
-    subject: Part, world: PolicyWorld, inventory: tuple[Item, ...], known: Subject | None = None
+def _counts(policy: AccessPolicy, who: Who, roles: RolePart, access: Access) -> dict[str, int | None]:
+    bindings = [child.ref for child in access.children if child.subject]
+    namespaces = {ref.namespace for ref in bindings if ref.namespace}
+    seen = {
+        "members": who.count,
+        "azureRoles": roles.count,
+        "clusterRoleBindings": sum(ref.namespace is None for ref in bindings),
+        "roleBindings": sum(ref.namespace is not None for ref in bindings),
+        "namespaces": len(namespaces),
+    }
+    left_out = {"members"} if not policy.group else set()
+    left_out |= {"roleBindings", "namespaces"} if not policy.namespaces else set()
+    return {name: number for name, number in seen.items() if name not in left_out}
+
+
+def _summary(subject: Subject, counts: Mapping[str, int | None]) -> str:
+    """As ``appdev has 2 members, 1 Azure role and 1 ClusterRole``."""
+    parts = [count(counts["members"] or 0, "member")] if "members" in counts else []
+    parts.append(count(counts["azureRoles"] or 0, "Azure role"))
+    parts.append(count(counts["clusterRoleBindings"] or 0, "ClusterRole"))
+    if counts.get("namespaces"):
+        parts.append(f"access in {count(counts['namespaces'] or 0, 'namespace')}")
+    return f"{subject.display_name} has {', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def plan_policy_removal(
+    owner: Meta, place: Place, world: PolicyWorld, inventory: tuple[Item, ...], now: str
 ) -> Plan:
-    """A plan for nothing but the group. What there is in Azure and Kubernetes stays as it is."""
-    children = [child_item(child.ref, child.uid) for child in world.children]
-    assignments = [item for item in inventory if item.system is System.AZURE]
-    kept = (*subject.inventory, *assignments, *children)
-    return Plan(tuple(subject.additions), tuple(subject.findings), subject=known, inventory=kept)
-
-
-def plan_policy_removal(world: PolicyWorld, inventory: tuple[Item, ...], scope: str, now: str) -> Plan:
-    """What takes away all that a policy made: bindings, then assignments, then the group."""
+    """What takes away all that a policy made: bindings, assignments, custom roles, then the group."""
     findings = [
         seen.finding(Link.SUBJECT, observing=True) for seen in (world.group,) if isinstance(seen, Fault)
     ]
-    children = plan_children((), world.children, None, inventory, now)
+    children = plan_children((), world.children, inventory, now)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
-    unassign, unknown = unassign_all(world.assignments, scope, group_id, inventory)
-    changes: list[Change] = [*children.removals, *unassign]
+    roles = plan_assignments((), None, owner, place, world, inventory)
+    custom = plan_definitions((), owner, place, world, inventory, now)
+    changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
     if isinstance(world.group, Group) and not world.group.deleted:
         changes.append(DeleteGroup(world.group.id, world.group.display_name))
     name = world.group.display_name if isinstance(world.group, Group) else ""
-    kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
+    kept = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
     return Plan(
         changes=tuple(changes),
-        findings=(*findings, *unknown),
+        findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=kept + children.inventory,
+        inventory=(*kept, *roles.inventory, *children.inventory),
     )
-
-
-def _plan_subject(
-    wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
-) -> Part:
-    """The group itself: made, restored, renamed or found as it should be."""
-    part = Part()
-    since = line.since if line else now
-    nickname = wish.mail_nickname or mail_nickname(wish.display_name)
-    match world.group:
-        case Fault() as fault:
-            part.findings.append(fault.finding(Link.SUBJECT, observing=True))
-            part.inventory += [line] if line else []
-        case None:
-            refusal = _refused_name(wish, world)
-            if refusal:
-                part.findings.append(refusal)
-            else:
-                create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
-                part.additions.append(create)
-                part.name = wish.display_name
-        case Group(deleted=True) as group:
-            part.additions.append(RestoreGroup(group.id, group.display_name))
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
-            message = f"the deleted group {group.display_name} is being restored"
-            part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
-        case Group() as group:
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
-            _plan_attributes(part, wish, nickname, group, world)
-    return part
-
-
-def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld) -> None:
-    wanted = {"displayName": wish.display_name, "mailNickname": nickname, "description": wish.description}
-    found = {
-        "displayName": group.display_name,
-        "mailNickname": group.mail_nickname,
-        "description": group.description or None,
-    }
-    part.name = wish.display_name
-    if wanted["displayName"] != found["displayName"]:
-        refusal = _refused_name(wish, world)
-        if refusal:
-            part.findings.append(refusal)
-            part.name = group.display_name
-            wanted |= {"displayName": group.display_name, "mailNickname": group.mail_nickname}
-    different = tuple((name, value) for name, value in wanted.items() if value != found[name])
-    if different:
-        part.additions.append(UpdateGroup(group.id, different))
-
-
-def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
-    """Why the group may not have the wished name: another policy's, or somebody's, has it."""
-
-    def refused(reason: str, message: str) -> Finding:
-        path = "spec.subject.group.displayName"
-        return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
-
-    if world.claimant:
-        message = f"AccessPolicy {world.claimant} has the group {wish.display_name}; choose another name"
-        return refused("GroupClaimed", message)
-    if isinstance(world.namesakes, Fault):
-        return world.namesakes.finding(Link.SUBJECT)
-    if world.namesakes:
-        ids = ", ".join(sorted(group.id for group in world.namesakes))
-        message = (
-            f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
-            "choose another name, or rename or delete that group"
-        )
-        return refused("GroupExists", message)
-    return None
-
-
-def _plan_principals(wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> Part:
-    """Members and owners of the group, as far as the membership mode lets us."""
-    part = Part()
-    if wish.membership is not Membership.UNMANAGED:
-        exact = wish.membership is Membership.EXACT
-        part.count = _plan_relation(
-            part, "members", wish.members, world.members, world, group_id, exact=exact
-        )
-    elif not isinstance(world.members, Fault):
-        part.count = len(world.members)
-    exact = wish.membership is Membership.EXACT
-    _plan_relation(part, "owners", wish.owners, world.owners, world, group_id, exact=exact)
-    return part
-
-
-def _plan_relation(
-    part: Part,
-    relation: str,
-    wished: tuple[Reference, ...],
-    seen: Seen[tuple[Principal, ...]],
-    world: PolicyWorld,
-    group_id: str | None,
-    *,
-    exact: bool,
-) -> int | None:
-    """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
-    wanted, unresolved, unseen = _resolve(part, relation, wished, world.principals)
-    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
-    if isinstance(seen, Fault):
-        part.findings.append(seen.finding(Link.MEMBERS, observing=True))
-        return None
-    current = {principal.id for principal in seen}
-    adding = tuple(sorted(wanted.keys() - current))
-    if adding:
-        names = tuple(wanted[one] for one in adding)
-        part.additions.append(AddPrincipals(group_id, relation, adding, names))
-    # Whoever could be one of those that were not found by name, or were not seen at all, stays.
-    leaving = [p for p in seen if p.id not in wanted and not unresolved & {p.id, p.name.lower()}]
-    if not exact or unseen or not group_id:
-        leaving = []
-    if relation == "owners" and not wanted:
-        leaving = _but_one_user(part, seen, leaving)
-    part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
-    return len(current | wanted.keys()) - len(leaving)
-
-
-def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
-    """Entra keeps a group's last owner that is a user, so one of them stays where none is wished for.
-
-    Source: https://learn.microsoft.com/graph/api/group-delete-owners
-    """
-    users = [principal for principal in seen if principal.kind == PrincipalKind.USER.value]
-    if not users or any(user not in leaving for user in users):
-        return leaving
-    stays = min(users, key=lambda user: user.id)
-    message = (
-        f"owner {stays.name or stays.id} stays: Entra keeps a group's last owner; name another under owners"
-    )
-    part.findings.append(Finding(Link.MEMBERS, Severity.NOTE, "LastOwnerStays", message))
-    return [principal for principal in leaving if principal != stays]
-
-
-def _resolve(
-    part: Part,
-    relation: str,
-    wished: tuple[Reference, ...],
-    principals: Mapping[Reference, Seen[Principal | None]],
-) -> tuple[dict[str, str], set[str], bool]:
-    """Object ids of the references with their names; the names that nobody has; whether one was not seen."""
-    wanted: dict[str, str] = {}
-    unresolved: set[str] = set()
-    unseen = False
-    for index, reference in enumerate(wished):
-        path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
-        match principals.get(reference):
-            case Principal() as principal:
-                wanted[principal.id] = reference.value
-            case Fault() as fault:
-                unseen = True
-                part.findings.append(fault.finding(Link.MEMBERS))
-            case _:
-                unresolved.add(reference.value)
-                message = f"there is no {reference} in the directory; correct it, or create it there"
-                part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
-    return wanted, unresolved, unseen
-
-
-def _cluster_role_bindings(policy: AccessPolicy, world: PolicyWorld, group_id: str | None) -> list[Child]:
-    there = {child.ref for child in world.children}
-    bindings = []
-    for role in policy.cluster_roles:
-        name = f"entra-access-{binding_name(policy.meta.name, CLUSTER_ROLE.kind, role)}"
-        ref = ChildRef(CLUSTER_ROLE_BINDING, None, name)
-        # A binding that is already there is left while its ClusterRole is missing: it gives nothing then.
-        if role in world.cluster_roles or ref in there:
-            child = Child(ref, policy.meta, role_kind=CLUSTER_ROLE.kind, role=role, group_id=group_id)
-            bindings.append(child)
-    return bindings

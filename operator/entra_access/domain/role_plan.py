@@ -1,118 +1,272 @@
-"""The part of a policy's plan that is about its Azure roles."""
+"""The part of a plan that is about Azure role assignments, for policies and for grants."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from entra_access.api.resources import AccessPolicy
-from entra_access.api.status import Item, System
-from entra_access.domain.changes import AssignRole, Change, UnassignRole
+from entra_access.api.resources import Meta
+from entra_access.api.status import Item, Subject, System
+from entra_access.domain.changes import AssignRole, UnassignRole, place_name
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import assignment_id, assignment_name
-from entra_access.domain.observed import Assignment, PolicyWorld, Seen
-from entra_access.domain.plan import Part
+from entra_access.domain.known_roles import BY_GUID, KnownRole
+from entra_access.domain.naming import assignment_id, assignment_name, scope_of
+from entra_access.domain.observed import Assignment, AzureWorld, Seen
+from entra_access.domain.part import Part
+from entra_access.domain.place import Place
 
 ASSIGNMENT: Final = "RoleAssignment"
 
 
-def plan_azure_roles(
-    policy: AccessPolicy, scope: str, world: PolicyWorld, group_id: str | None, inventory: Iterable[Item]
-) -> Part:
-    """The Azure roles of the group at the cluster."""
-    part = Part()
-    lines = [item for item in inventory if item.kind == ASSIGNMENT]
-    if isinstance(world.assignments, Fault):
-        if policy.azure_roles or lines:
-            part.findings.append(world.assignments.finding(Link.AZURE_ROLES, observing=True))
-        part.inventory += lines
-        part.count = len(lines)
-        return part
-    mine = {a.role_id: a for a in world.assignments if group_id and a.principal_id == group_id}
-    wanted: dict[str, str] = {}
-    held: set[str] = set()
-    for index, role in enumerate(policy.azure_roles):
-        match world.roles.get(role):
-            case str() as role_id:
-                wanted[role_id] = role
-            case Fault() as fault:
-                part.findings.append(fault.finding(Link.AZURE_ROLES, observing=True))
-                held |= {role} | {item.name for item in lines}  # any of them may be this one
-            case _:
-                message = (
-                    f"there is no Azure role {role} at the cluster; correct the name, or create the role"
-                )
-                path = f"spec.azureRoles[{index}].role"
-                part.findings.append(
-                    Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleNotFound", message, path)
-                )
-                held.add(role)
-    part.count = len(wanted)
-    note = f"AccessPolicy {policy.meta.name}, kept by entra-access-operator"
-    part.additions += [
-        AssignRole(scope, role, role_id, group_id, note)
-        for role_id, role in wanted.items()
-        if role_id not in mine
-    ]
-    _unwanted_roles(part, scope, group_id, wanted, held, world.assignments, lines)
+@dataclass(frozen=True)
+class WishedRole:
+    """One role at one scope (an ARM id), and the field that asks for it."""
+
+    path: str
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class ResolvedRole:
+    """A wish whose role is known. `role_id` is the GUID of the role definition."""
+
+    wish: WishedRole
+    role_id: str
+
+    @property
+    def known(self) -> KnownRole | None:
+        """What is documented of the role."""
+        return BY_GUID.get(self.role_id)
+
+    def assignment(self, principal_id: str) -> str:
+        """The ARM id, in lower case, of the assignment that we would make."""
+        name = assignment_name(self.wish.scope, principal_id, self.role_id)
+        return assignment_id(self.wish.scope, name).lower()
+
+
+@dataclass
+class RolePart(Part):
+    """What the link adds to the plan.
+
+    `resolved`: the roles that are wanted and known. `claims`: the ARM ids, in lower case, of what is wanted.
+    """
+
+    resolved: list[ResolvedRole] = field(default_factory=list)
+    claims: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Held:
+    """Wishes that stand for no known role now: what was assigned for them stays."""
+
+    roles: set[tuple[str, str]] = field(default_factory=set)  # role and scope, in lower case
+    everything: bool = False
+
+    def has(self, item: Item | None) -> bool:
+        """Whether a line of the inventory, or (None) something without one, may be for such a wish."""
+        if self.everything or item is None:
+            return self.everything or bool(self.roles)
+        return (item.name.lower(), scope_of(item.id).lower()) in self.roles
+
+
+def plan_assignments(
+    wishes: Iterable[WishedRole],
+    subject: Subject | None,
+    owner: Meta,
+    place: Place,
+    world: AzureWorld,
+    inventory: Iterable[Item],
+) -> RolePart:
+    """Compare role assignments as they should be with those that are there.
+
+    `subject` without an object id is the group that the same plan makes; None: nobody is known, and what
+    the inventory has is taken away.
+    """
+    part, held = RolePart(), _Held()
+    lines = [item for item in inventory if item.kind == ASSIGNMENT and item.id]
+    _resolve(part, held, wishes, place, world, lines)
+    principal = subject.object_id if subject else ""
+    if principal:
+        part.claims = frozenset(one.assignment(principal) for one in part.resolved)
+    scopes = {scope_of(item.id).lower(): scope_of(item.id) for item in lines}
+    scopes |= {one.wish.scope.lower(): one.wish.scope for one in part.resolved}
+    scopes |= {one.scope.lower(): one.scope for one in _noted(world, place.note(owner))}
+    for key in sorted(scopes):
+        here = _Scope(
+            scope=scopes[key],
+            wanted={one.role_id: one for one in part.resolved if one.wish.scope.lower() == key},
+            lines={item.id.lower(): item for item in lines if scope_of(item.id).lower() == key},
+            seen=assignments_at(world, place, key),
+        )
+        _plan_scope(part, here, subject, place.note(owner), place, world, held)
     return part
 
 
-def _unwanted_roles(
-    part: Part,
-    scope: str,
-    group_id: str | None,
-    wanted: Mapping[str, str],
-    held: set[str],
-    seen: tuple[Assignment, ...],
+def assignments_at(world: AzureWorld, place: Place, scope: str) -> Seen[tuple[Assignment, ...]]:
+    """What is assigned exactly at a scope."""
+    if not place.covers(scope):
+        return world.elsewhere.get(scope.lower(), ())
+    if isinstance(world.assignments, Fault):
+        return world.assignments
+    return tuple(one for one in world.assignments if one.scope.lower() == scope.lower())
+
+
+def _noted(world: AzureWorld, note: str) -> list[Assignment]:
+    """What was made for this resource, also where nothing else tells of it: a pass may have been cut off."""
+    seen = () if isinstance(world.assignments, Fault) else world.assignments
+    return [one for one in seen if one.description == note]
+
+
+# Which role is meant
+
+
+def _resolve(
+    part: RolePart,
+    held: _Held,
+    wishes: Iterable[WishedRole],
+    place: Place,
+    world: AzureWorld,
     lines: list[Item],
+) -> None:
+    found: dict[tuple[str, str], ResolvedRole] = {}
+    for wish in wishes:
+        role_id = world.roles.get(wish.role)
+        if role_id is None:
+            role_id = _remembered(part, wish, place, world, lines)
+        if isinstance(role_id, Fault):
+            part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
+            held.everything = True  # any assignment may be this one
+        elif role_id is None:
+            where = place_name(wish.scope)
+            message = f"there is no Azure role {wish.role} at {where}; correct the name, or create the role"
+            part.findings.append(_stalled("RoleNotFound", message, wish.path))
+            held.roles.add((wish.role.lower(), wish.scope.lower()))
+        elif mistake := _wrong_cluster(wish, role_id, place):
+            part.findings.append(mistake)
+            held.roles.add((wish.role.lower(), wish.scope.lower()))
+        else:
+            found.setdefault((wish.scope.lower(), role_id), ResolvedRole(wish, role_id))
+    part.resolved = list(found.values())
+    part.count = len(found)
+
+
+def _stalled(reason: str, message: str, path: str) -> Finding:
+    return Finding(Link.AZURE_ROLES, Severity.STALLED, reason, message, path)
+
+
+def _remembered(
+    part: RolePart, wish: WishedRole, place: Place, world: AzureWorld, lines: list[Item]
+) -> str | None:
+    """The role that had the wished name when it was assigned here: a role is its GUID, names change."""
+    seen = assignments_at(world, place, wish.scope)
+    if isinstance(seen, Fault):
+        return None
+    ids = {
+        item.id.lower()
+        for item in lines
+        if item.name.lower() == wish.role.lower() and scope_of(item.id).lower() == wish.scope.lower()
+    }
+    for one in seen:
+        if assignment_id(one.scope, one.name).lower() in ids and _named_by_us(one):
+            message = f"the Azure role {wish.role} has another name now; its GUID is {one.role_id}"
+            part.findings.append(Finding(Link.AZURE_ROLES, Severity.NOTE, "RoleRenamed", message, wish.path))
+            return one.role_id
+    return None
+
+
+def _wrong_cluster(wish: WishedRole, role_id: str, place: Place) -> Finding | None:
+    """A role of the other kind of cluster gives nothing here."""
+    role = BY_GUID.get(role_id)
+    if role is None or role.cluster is None or role.cluster is place.kind or not place.within(wish.scope):
+        return None
+    twin = BY_GUID.get(role.twin)
+    instead = f"; use {twin.name}" if twin else ""
+    kinds = {"AKS": "an AKS cluster", "Arc": "an Arc-connected cluster"}
+    other, this = kinds[role.cluster.value], kinds[place.kind.value]
+    message = f"{role.name} is a role for {other}, and this is {this}{instead}"
+    return _stalled("WrongClusterKind", message, wish.path)
+
+
+# What is to be done at one scope
+
+
+@dataclass(frozen=True)
+class _Scope:
+    scope: str
+    wanted: Mapping[str, ResolvedRole]  # by the role's GUID
+    lines: Mapping[str, Item]  # by ARM id, in lower case
+    seen: Seen[tuple[Assignment, ...]]
+
+
+def _plan_scope(
+    part: RolePart,
+    here: _Scope,
+    subject: Subject | None,
+    note: str,
+    place: Place,
+    world: AzureWorld,
+    held: _Held,
+) -> None:
+    if isinstance(here.seen, Fault):
+        part.findings.append(here.seen.finding(Link.AZURE_ROLES, observing=True))
+        part.inventory += here.lines.values()
+        part.count = None
+        return
+    principal = subject.object_id if subject else ""
+    mine = {a.role_id for a in here.seen if principal and a.principal_id == principal}
+    for role_id, one in here.wanted.items():
+        if subject and role_id not in mine:
+            part.additions.append(
+                AssignRole(
+                    here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
+                )
+            )
+    _sort_out(part, here, here.seen, principal, note, place, world, held)
+
+
+def _sort_out(
+    part: RolePart,
+    here: _Scope,
+    seen: tuple[Assignment, ...],
+    principal: str,
+    note: str,
+    place: Place,
+    world: AzureWorld,
+    held: _Held,
 ) -> None:
     """Sort out which of our assignments stay and which go.
 
-    Ours are those that the inventory names, and those whose name only we would give. One that may belong
-    to a role that could not be found now (`held`) stays: the role may have been renamed. Ids are compared
-    in lower case, as Azure does.
+    Ours are those that the inventory names, and those that are described as ours and are wanted or were made
+    for this resource; all have a name that only we would give. One that may belong to a role that could not
+    be found now (`held`) stays, and so does one that another resource of ours wants too. Ids are compared in
+    lower case, as Azure does.
     """
-    strangers = {
-        assignment_id(scope, a.name).lower()
-        for a in seen
-        if a.name != assignment_name(scope, a.principal_id, a.role_id)
-    }
+    named = {assignment_id(here.scope, a.name).lower(): a for a in seen}
     # A line can be written by whoever may write a status: it makes nothing ours that we would not name so.
-    here = assignment_id(scope, "").lower()
-    listed = {
-        item.id.lower(): item
-        for item in lines
-        if item.id.lower().startswith(here) and item.id.lower() not in strangers
-    }
-    ours = {assignment_id(scope, a.name).lower(): a for a in seen if _is_ours(a, scope, group_id or "")}
-    keep = {
-        assignment_id(scope, assignment_name(scope, group_id or "", role_id)).lower(): role
-        for role_id, role in wanted.items()
+    listed = {key: item for key, item in here.lines.items() if key not in named or _named_by_us(named[key])}
+    keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
+    # Another cluster that uses the same group gives the same name; the description tells whose it is.
+    ours = {
+        key: a
+        for key, a in named.items()
+        if key in listed
+        or (_named_by_us(a) and (a.description == note or (key in keep and place.made_here(a.description))))
     }
     for key in sorted(listed.keys() | ours.keys()):
         item = listed.get(key)
         if key in keep and key not in ours:
-            continue  # it is to be made again
-        arm_id = item.id if item else assignment_id(scope, ours[key].name)
-        role = keep.get(key) or (item.name if item else ours[key].role_id)
+            # It is to be made again. Where no list at the cluster shows it, the line is all that tells of it.
+            part.inventory += [item] if item and not place.covers(here.scope) else []
+            continue
+        if key not in keep and key in world.claimed:
+            continue
+        arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
+        role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)
         part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id))
-        may_be_held = role in held or (item is None and held)
-        if key not in keep and not may_be_held:
+        if key not in keep and not held.has(item):
             part.removals.append(UnassignRole(arm_id, role))
 
 
-def _is_ours(assignment: Assignment, scope: str, group_id: str) -> bool:
-    """Whether the assignment is for the group and has the name that only we would give it."""
-    ours = assignment_name(scope, group_id, assignment.role_id)
-    return assignment.principal_id == group_id and assignment.name == ours
-
-
-def unassign_all(
-    seen: Seen[tuple[Assignment, ...]], scope: str, group_id: str, inventory: Iterable[Item]
-) -> tuple[list[Change], list[Finding]]:
-    """What takes all of a policy's role assignments away, and what could not be seen of them."""
-    if isinstance(seen, Fault):
-        return [], [seen.finding(Link.AZURE_ROLES, observing=True)]
-    part = Part()
-    lines = [item for item in inventory if item.kind == ASSIGNMENT and item.id]
-    _unwanted_roles(part, scope, group_id, {}, set(), seen, lines)
-    return part.removals, []
+def _named_by_us(assignment: Assignment) -> bool:
+    """Whether the assignment has the name that only we would give it."""
+    return assignment.name == assignment_name(assignment.scope, assignment.principal_id, assignment.role_id)

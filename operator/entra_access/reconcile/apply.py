@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ROLE
+from entra_access.api.names import SERVICE_ACCOUNT
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import (
     AddPrincipals,
@@ -13,18 +13,22 @@ from entra_access.domain.changes import (
     AssignRole,
     Change,
     CreateGroup,
+    DefineRole,
     DeleteChild,
     DeleteGroup,
     RemovePrincipal,
+    RemoveRole,
     RestoreGroup,
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.faults import Fault, Finding, Severity, Taken
+from entra_access.domain.children import ROLE_KINDS
+from entra_access.domain.definition_plan import definition_item
+from entra_access.domain.faults import Fault, Finding, Taken
+from entra_access.domain.group_plan import GROUP
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
-from entra_access.domain.policy_plan import GROUP
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.cache import WatchCache
 from entra_access.reconcile.shared import Assignments
@@ -79,11 +83,14 @@ class Applier:
     @staticmethod
     def _must_wait(change: Change, plan: Plan, applied: Applied) -> bool:
         if isinstance(change, DeleteGroup):
-            unseen = [finding for finding in plan.findings if finding.severity > Severity.NOTE]
+            unseen = [finding for finding in plan.findings if finding.severity.hinders]
             return bool(applied.findings or unseen)
-        if isinstance(change, ApplyChild) and change.child.role_kind == ROLE.kind:
+        if isinstance(change, ApplyChild):
             # A Role of that name that is not ours has rules which no ceiling has seen.
-            return any(isinstance(f, ApplyChild) and _is_role_of(f, change) for f in applied.failed)
+            return any(isinstance(one, ApplyChild) and _is_for(one, change) for one in applied.failed)
+        if isinstance(change, AssignRole):
+            failed = (one for one in applied.failed if isinstance(one, DefineRole))
+            return any(one.definition.guid == change.role_id for one in failed)
         if isinstance(change, UnassignRole):
             made = {item.id.lower() for item in applied.made}
             if change.assignment_id.lower() in made:
@@ -102,6 +109,12 @@ class Applier:
                 await self._arm.unassign(change.assignment_id)
                 self._assignments.unassigned(change.assignment_id)
                 applied.gone.add(change.assignment_id)
+            case DefineRole():
+                await self._arm.define(change.scope, change.definition)
+                applied.made.append(definition_item(change.definition, now))
+            case RemoveRole():
+                await self._arm.undefine(change.definition_id)
+                applied.gone.add(change.definition_id)
             case ApplyChild():
                 await self._apply_child(change, applied)
             case DeleteChild():
@@ -128,6 +141,7 @@ class Applier:
                 await self._graph.add(group_id, change.relation, change.ids)
             case RemovePrincipal():
                 await self._graph.remove(change.group_id, change.relation, change.id)
+                applied.gone |= {change.id} if change.relation == "members" else set()
             case DeleteGroup():
                 await self._graph.delete_group(change.group_id)
                 applied.gone.add(change.group_id)
@@ -135,10 +149,11 @@ class Applier:
                 raise AssertionError(f"no way to run {type(change).__name__}")
 
     async def _assign(self, change: AssignRole, applied: Applied) -> None:
-        group_id = change.group_id or applied.group_id or ""
-        name = assignment_name(change.scope, group_id, change.role_id)
-        await self._arm.assign(change.scope, name, change.role_id, group_id, change.description)
-        self._assignments.assigned(Assignment(name, change.scope, group_id, change.role_id))
+        principal = change.principal_id or applied.group_id or ""
+        name = assignment_name(change.scope, principal, change.role_id)
+        made = Assignment(name, change.scope, principal, change.role_id, change.description)
+        await self._arm.assign(made, change.principal_type)
+        self._assignments.assigned(made)
         applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name)))
 
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
@@ -148,7 +163,10 @@ class Applier:
         applied.made.append(child_item(ref, body["metadata"]["uid"]))
 
 
-def _is_role_of(role: ApplyChild, binding: ApplyChild) -> bool:
-    """Whether the one is the Role that the other binds to."""
-    ref = role.child.ref
-    return ref.kind is ROLE and (ref.namespace, ref.name) == (binding.child.ref.namespace, binding.child.role)
+def _is_for(first: ApplyChild, then: ApplyChild) -> bool:
+    """Whether the one is the role that the other binds to, or the account that the other is a token for."""
+    ref, child = first.child.ref, then.child
+    if ref.kind is SERVICE_ACCOUNT:
+        return child.account == ref.name
+    named = ref.kind in ROLE_KINDS and (ref.kind.kind, ref.name) == (child.role_kind, child.role)
+    return named and ref.namespace in {None, child.ref.namespace}

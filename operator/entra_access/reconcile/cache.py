@@ -2,15 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
-from entra_access.api.resources import InvalidFieldError, read_meta, read_policy
-from entra_access.api.status import read_status
-from entra_access.domain.children import ChildRef, SeenChild, seen_child
+from entra_access.api.node import InvalidFieldError
+from entra_access.api.reading import read_meta, read_policy
+from entra_access.api.status import Status, System, read_status
+from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
-from entra_access.domain.observed import PolicyView
+from entra_access.domain.observed import Namespace, PolicyView
+from entra_access.reconcile.claims import AssignmentClaims
+from entra_access.reconcile.relations import PolicyRelations
 
 Body = Mapping[str, Any]
 
@@ -24,15 +26,6 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
-
-
-@dataclass(frozen=True)
-class Namespace:
-    """What is known of a namespace."""
-
-    labels: Mapping[str, str]
-    ending: bool
-    uid: str = field(default="", compare=False)
 
 
 def _newer(body: Body, version: str | None) -> bool:
@@ -57,6 +50,8 @@ class WatchCache:
         self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
         self._namespaces: dict[str, Namespace] = {}
         self._cluster_roles: dict[str, str] = {}
+        self._relations = PolicyRelations()
+        self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
 
     # What is known
 
@@ -84,6 +79,24 @@ class WatchCache:
         return self._namespaces.get(name)
 
     @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """All namespaces, by name."""
+        return self._namespaces
+
+    def cycles(self, policy: str) -> dict[str, str]:
+        """The members by which a policy's group would be a member of itself, with the way round."""
+        return self._relations.cycles(policy)
+
+    def needs_azure(self, key: Key) -> bool:
+        """Whether a pass over the resource asks Entra or Azure anything."""
+        body = self._resources.get(key)
+        if key.kind == POLICY.kind or body is None:
+            return key.kind == POLICY.kind
+        lines = (body.get("status") or {}).get("inventory") or ()
+        wishes = (body.get("spec") or {}).get("azureRoles")
+        return bool(wishes) or any(line.get("system") == System.AZURE.value for line in lines)
+
+    @property
     def cluster_roles(self) -> frozenset[str]:
         """The names of all ClusterRoles."""
         return frozenset(self._cluster_roles)
@@ -102,31 +115,31 @@ class WatchCache:
 
     def put(self, kind: Kind, body: Body) -> set[Key]:
         """Take in an object as a watch, a list or an own write showed it."""
+        if kind is CLUSTER_ROLE:
+            return self._put_cluster_role(body)
         if kind in CHILD_KINDS:
             return self._put_child(kind, body)
         if kind is NAMESPACE:
             return self._put_namespace(body)
-        if kind is CLUSTER_ROLE:
-            return self._put_cluster_role(body)
         return self._put_resource(body)
 
     def drop(self, kind: Kind, namespace: str | None, name: str, uid: str | None = None) -> set[Key]:
         """Take in that an object is gone. With a `uid`: only if that one is known."""
+        if kind is NAMESPACE:
+            was = self._namespaces.get(name)
+            if was is None or uid not in {None, was.uid}:
+                return set()
+            del self._namespaces[name]
+            return self._policies_for(self._relations.of_namespace(name, was, None))
+        concerned = set()
+        if kind is CLUSTER_ROLE and uid in {None, self._cluster_roles.get(name)}:
+            self._cluster_roles.pop(name, None)
+            concerned = self._users_of_cluster_role(name)
         if kind in CHILD_KINDS:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:
-                return set()
-            return {self._forget_child(child)}
-        if kind is NAMESPACE:
-            namespace_now = self._namespaces.get(name)
-            if namespace_now and uid in {None, namespace_now.uid}:
-                del self._namespaces[name]
-            return set()
-        if kind is CLUSTER_ROLE:
-            if uid not in {None, self._cluster_roles.get(name)}:
-                return set()
-            self._cluster_roles.pop(name, None)
-            return self._users_of_cluster_role(name)
+                return concerned
+            return concerned | {self._forget_child(child)}
         return self._drop_resource(Key(kind.kind, namespace, name), uid)
 
     def _put_resource(self, body: Body) -> set[Key]:
@@ -135,6 +148,7 @@ class WatchCache:
         old = self._resources.get(key)
         if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
             return set()
+        self.azure_claims.expect(key, _claims_of(read_status(body)))
         trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
@@ -159,14 +173,14 @@ class WatchCache:
             deleting=meta.deleting,
             policy=policy,
             unreadable=unreadable,
-            subject_id=subject.object_id if subject else "",
-            subject_name=subject.display_name if subject else "",
+            subject=subject,
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
-        wished = policy.group.display_name.lower() if policy else ""
-        held = subject.display_name.lower() if subject else ""
-        concerned = self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
+        wished = policy.group.display_name.lower() if policy and policy.group else ""
+        held = subject.display_name.lower() if subject and subject.origin == "Created" else ""
+        concerned = self._policies_for(self._relations.put(view))
+        concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
         if old is None or _relevant(old) != _relevant(view):
             concerned |= self._grants_by_policy.get(meta.name, set())
         return concerned
@@ -190,11 +204,13 @@ class WatchCache:
         if old is None or uid not in {None, old["metadata"]["uid"]}:
             return set()
         del self._resources[key]
+        self.azure_claims.forget(key)
         if key.kind == GRANT.kind:
             self._unlink_grant(key, old)
             return {key}
         self._views.pop(key.name, None)
-        return {key} | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
+        concerned = self._policies_for(self._relations.drop(key.name))
+        return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
 
     def _unlink_grant(self, key: Key, old: Body) -> None:
         self._grants_by_policy[_policy_of(old)].discard(key)
@@ -224,24 +240,39 @@ class WatchCache:
         found = Namespace(meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"])
         old = self._namespaces.get(meta["name"])
         self._namespaces[meta["name"]] = found
-        return set() if old == found else set(self._grants_by_namespace.get(meta["name"], ()))
+        if old == found:
+            return set()
+        policies = self._policies_for(self._relations.of_namespace(meta["name"], old, found))
+        return policies | self._grants_by_namespace.get(meta["name"], set())
+
+    def _policies_for(self, names: set[str]) -> set[Key]:
+        return {Key(POLICY.kind, None, name) for name in names if name in self._views}
 
     def _put_cluster_role(self, body: Body) -> set[Key]:
         name = body["metadata"]["name"]
         known = name in self._cluster_roles
         self._cluster_roles[name] = body["metadata"]["uid"]
-        return set() if known else self._users_of_cluster_role(name)
+        concerned = set() if known else self._users_of_cluster_role(name)
+        # One that lost its label is still known by what it was.
+        ours = is_ours(body) or ChildRef(CLUSTER_ROLE, None, name) in self._children
+        return concerned | (self._put_child(CLUSTER_ROLE, body) if ours else set())
 
     def _users_of_cluster_role(self, name: str) -> set[Key]:
-        return {
-            k
-            for k, body in self._resources.items()
-            if name in (body.get("spec") or {}).get("clusterRoles", ())
-        }
+        return {k for k, body in self._resources.items() if name in _cluster_roles_of(body.get("spec") or {})}
 
 
 def _policy_of(grant: Body) -> str:
     return str(((grant.get("spec") or {}).get("policyRef") or {}).get("name", ""))
+
+
+def _cluster_roles_of(spec: Mapping[str, Any]) -> set[str]:
+    """The ClusterRoles that a spec names, leniently."""
+    entries = [spec, *(one for one in spec.get("namespaces") or () if isinstance(one, Mapping))]
+    return {str(role) for one in entries for role in one.get("clusterRoles") or ()}
+
+
+def _claims_of(status: Status) -> set[str]:
+    return {item.id.lower() for item in status.inventory if item.system is System.AZURE and item.id}
 
 
 def _owner_of(child: SeenChild) -> Key:
@@ -250,5 +281,6 @@ def _owner_of(child: SeenChild) -> Key:
 
 def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
-    ceiling = view.policy.ceiling if view.policy else None
-    return (view.deleting, view.unreadable, ceiling, view.subject_id, view.subject_name)
+    policy = view.policy
+    given = (policy.ceiling, policy.azure_roles, policy.custom_roles) if policy else None
+    return (view.deleting, view.unreadable, given, view.subject)

@@ -1,51 +1,46 @@
 """Look at the world for one resource. What cannot be seen is a `Fault` in its place, never a guess."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from entra_access.adapters.arm import Arm
-from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import KINDS
-from entra_access.api.resources import AccessPolicy, GroupSubject, Membership, Meta, NamespaceGrant, Reference
+from entra_access.api.names import ANNOTATION_ACCOUNT_UID, KINDS, SECRET, SERVICE_ACCOUNT
+from entra_access.api.resources import (
+    POLICY_MEMBER,
+    AccessPolicy,
+    DirectorySubject,
+    GroupSubject,
+    Meta,
+    NamespaceGrant,
+    ServiceAccountSubject,
+)
 from entra_access.api.status import Status, System
-from entra_access.api.times import age
+from entra_access.domain.access_plan import matching
 from entra_access.domain.children import SeenChild, seen_child
-from entra_access.domain.faults import Fault, Missing, Replicating, Unavailable
-from entra_access.domain.naming import assignment_id, unique_name
-from entra_access.domain.observed import Assignment, GrantWorld, Group, PolicyWorld, Principal, Seen
-from entra_access.domain.policy_plan import group_item
+from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.faults import Fault, Unavailable
+from entra_access.domain.group_plan import group_item
+from entra_access.domain.known_roles import same_role
+from entra_access.domain.naming import assignment_id, token_name
+from entra_access.domain.observed import (
+    AccountWorld,
+    Assignment,
+    GrantWorld,
+    Group,
+    PolicyView,
+    PolicyWorld,
+    Principal,
+)
+from entra_access.domain.place import Place
+from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
-from entra_access.reconcile.shared import Assignments, Shared
+from entra_access.reconcile.cluster import ClusterWatch
+from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.seeing import absent, nothing, seen
 
-T = TypeVar("T")
-K = TypeVar("K")
-ROLE_ID_SECONDS: Final = 3600.0
-"""For so long the GUID of a role's name is believed."""
-DELETED_GROUPS_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the operator works.
-
-    Attributes
-    ----------
-    cluster_id
-        The cluster's ARM id, where Azure roles are assigned.
-    owner_id
-        Tells this cluster's groups from those of others.
-    replication_window
-        How long a new group may stay invisible somewhere.
-    """
-
-    cluster_id: str
-    owner_id: str
-    replication_window: timedelta
+UNSEEN = Unavailable("not looked at yet")
 
 
 class Gatherer:
@@ -55,68 +50,165 @@ class Gatherer:
         self,
         place: Place,
         cache: WatchCache,
-        graph: Graph,
-        arm: Arm,
+        directory: DirectoryReader,
+        azure: AzureReader,
         kubernetes: Kubernetes,
-        assignments: Assignments,
+        cluster: ClusterWatch,
     ) -> None:
         self._place = place
-        self._kubernetes = kubernetes
         self._cache = cache
-        self._graph = graph
-        self._arm = arm
-        self._assignments = assignments
-        self._deleted = Shared(graph.deleted_groups, DELETED_GROUPS_SECONDS)
-        self._role_ids: dict[str, tuple[str, float]] = {}
+        self._directory = directory
+        self._azure = azure
+        self._kubernetes = kubernetes
+        self._cluster = cluster
+
+    # Policies
 
     async def policy(self, policy: AccessPolicy, status: Status, now: datetime) -> PolicyWorld:
         """What there is for an AccessPolicy."""
-        wish = policy.group
-        group = await self._seen(self._group(policy.meta, status, now, deleting=False))
+        roles, scopes = self._wished_roles(policy)
+        who, azure, (definitions, others) = await asyncio.gather(
+            self._who(policy, status, now),
+            self._azure.world(roles, scopes, status),
+            self._azure.definitions(policy.custom_roles, policy.meta.name),
+        )
+        local = await self.local(policy, status)
+        return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
+
+    async def local(self, policy: AccessPolicy, status: Status) -> PolicyWorld:
+        """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
+        reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
+        roles, scopes = self._wished_roles(policy)
+        return PolicyWorld(
+            group=UNSEEN,
+            principals={reference: UNSEEN} if reference else {},
+            account=await self._account(policy),
+            assignments=UNSEEN,
+            elsewhere={scope.lower(): UNSEEN for scope in scopes},
+            roles=dict.fromkeys(roles, UNSEEN),
+            definitions={role.name: UNSEEN for role in policy.custom_roles},
+            children=await self._children(policy.meta, status),
+            cluster_roles=self._cache.cluster_roles,
+            namespaces=self._cache.namespaces,
+            facts=self._cluster.facts,
+        )
+
+    async def removal(self, meta: Meta, status: Status, now: datetime, *, group: bool) -> PolicyWorld:
+        """What there is of an AccessPolicy that is going. `group`: it can have made one."""
+        azure = await self._azure.world((), (), status)
+        found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
+        children = await self._children(meta, status)
+        return PolicyWorld(group=found, children=children, **azure)
+
+    def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
+        """The Azure roles that must be looked up, and the scopes where they are wished for."""
+        names = {one.role for one in policy.azure_roles}
+        names |= {role for entry in policy.namespaces for role in entry.azure_roles}
+        names -= {role.name for role in policy.custom_roles}
+        scopes = {self._place.scope(one.scope) for one in policy.azure_roles}
+        for entry in policy.namespaces:
+            if entry.azure_roles:
+                scopes |= {
+                    self._place.namespace_scope(one) for one in matching(entry, self._cache.namespaces)
+                }
+        return names, scopes
+
+    async def _who(self, policy: AccessPolicy, status: Status, now: datetime) -> dict[str, Any]:
+        """The fields of `PolicyWorld` that are about the subject."""
+        match policy.subject:
+            case GroupSubject() as wish:
+                return await self._group(policy, wish, status, now)
+            case DirectorySubject() as wish:
+                principals = await self._directory.principals([wish.reference])
+                known = [one for one in principals.values() if isinstance(one, Principal)]
+                found: dict[str, Any] = {
+                    "principals": principals,
+                    "groups_of": await self._directory.groups_of(known),
+                }
+            case _:
+                found = {}
+        # A group that the policy made before it had another subject must go.
+        former = bool(group_item(status.inventory))
+        group = (
+            await seen(self._directory.group(policy.meta, status, now, deleting=False)) if former else None
+        )
+        return {**found, "group": group}
+
+    async def _group(
+        self, policy: AccessPolicy, wish: GroupSubject, status: Status, now: datetime
+    ) -> dict[str, Any]:
+        group = await seen(self._directory.group(policy.meta, status, now, deleting=False))
         live = group if isinstance(group, Group) and not group.deleted else None
-        members, owners = await self._relations(live, wish)
-        known = {p.name.lower(): p for seen in (members, owners) if not isinstance(seen, Fault) for p in seen}
+        members, owners = await self._directory.relations(live, wish)
+        known = [p for those in (members, owners) if not isinstance(those, Fault) for p in those]
         # While the group itself is not seen, nothing can be done with its members.
         references = set() if isinstance(group, Fault) else {*wish.members, *wish.owners}
         naming = group is None or (live is not None and live.display_name != wish.display_name)
-        namesakes, principals, roles, assignments = await asyncio.gather(
-            self._seen(self._namesakes(policy, live)) if naming else _nothing(),
-            self._each(references, lambda one: self._principal(one, known)),
-            self._each(policy.azure_roles, self._role_id),
-            self._seen(self._all_assignments(status)),
+        namesakes, principals = await asyncio.gather(
+            seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
+            self._directory.principals(references, known),
         )
-        return PolicyWorld(
-            group=group,
-            namesakes=namesakes,
-            claimant=self._cache.claimant(policy.meta.name),
-            members=members,
-            owners=owners,
-            principals=principals,
-            roles=roles,
-            assignments=assignments,
-            children=await self._children(policy.meta, status),
-            cluster_roles=self._cache.cluster_roles,
+        applications = [one for one in principals.values() if isinstance(one, Principal)]
+        members, groups_of = await asyncio.gather(
+            self._directory.with_applications(live, members, wish, principals),
+            self._directory.groups_of(applications),
+        )
+        policies = [one.value for one in wish.members if one.kind == POLICY_MEMBER]
+        return {
+            "group": group,
+            "namesakes": namesakes,
+            "claimant": self._cache.claimant(policy.meta.name),
+            "members": members,
+            "owners": owners,
+            "principals": principals,
+            "policies": {name: self._cache.policy_view(name) for name in policies},
+            "cycles": self._cache.cycles(policy.meta.name),
+            "groups_of": groups_of,
+        }
+
+    async def _account(self, policy: AccessPolicy) -> AccountWorld:
+        """The service account that is a policy's subject, and its token."""
+        wish = policy.subject
+        if not isinstance(wish, ServiceAccountSubject):
+            return AccountWorld()
+        get = self._kubernetes.get
+        account, token = await asyncio.gather(
+            seen(get(SERVICE_ACCOUNT, wish.namespace, wish.name)),
+            seen(get(SECRET, wish.namespace, token_name(wish.name))) if wish.token else absent(),
+        )
+        meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
+        owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
+        if token is None or isinstance(token, Fault):
+            token_for = token
+        else:
+            annotations = token["metadata"].get("annotations") or {}
+            token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
+        return AccountWorld(
+            there=account if isinstance(account, Fault) else meta.get("uid"),
+            ours=policy.meta.uid in owners,
+            token_for=token_for,
         )
 
-    async def local(self, meta: Meta, status: Status) -> PolicyWorld:
-        """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
-        unseen = Unavailable("not looked at yet")
-        children = await self._children(meta, status)
-        return PolicyWorld(
-            unseen, assignments=unseen, children=children, cluster_roles=self._cache.cluster_roles
-        )
-
-    async def removal(self, meta: Meta, status: Status, now: datetime) -> PolicyWorld:
-        """What there is of an AccessPolicy that is going."""
-        group, assignments = await asyncio.gather(
-            self._seen(self._group(meta, status, now, deleting=True)),
-            self._seen(self._all_assignments(status)),
-        )
-        children = await self._children(meta, status)
-        return PolicyWorld(group=group, assignments=assignments, children=children)
+    # Grants
 
     async def grant(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
-        """What there is for a NamespaceGrant; as a rule the watches know all of it."""
+        """What there is for a NamespaceGrant; without Azure roles the watches know all of it."""
+        world = await self.grant_local(grant, status)
+        if not self._cache.needs_azure(_key(grant.meta)):
+            return replace(world, assignments=())
+        view = world.policy
+        ceiling = view.policy.ceiling.azure_roles if view and view.policy and view.policy.ceiling else ()
+        plain = {one for one in grant.azure_roles if not any(same_role(one, other) for other in ceiling)}
+        # Only a role that the ceiling has by another name needs the ceiling's roles too.
+        roles = {*grant.azure_roles, *(ceiling if plain else ())}
+        own = self._roles_of(view)
+        scope = self._place.namespace_scope(grant.meta.namespace or "")
+        azure = await self._azure.world(roles - own.keys(), [scope], status)
+        azure["roles"] |= {name: guid for name, guid in own.items() if name in roles}
+        return replace(world, **azure)
+
+    async def grant_local(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
+        """What there is for a NamespaceGrant in Kubernetes alone; Azure is left unseen."""
         meta = grant.meta
         namespace = self._cache.namespace(meta.namespace or "")
         return GrantWorld(
@@ -125,15 +217,51 @@ class Gatherer:
             namespace_ending=namespace is None or namespace.ending,
             children=await self._children(meta, status),
             cluster_roles=self._cache.cluster_roles,
+            roles=dict.fromkeys(grant.azure_roles, UNSEEN),
+            assignments=UNSEEN,
+            facts=self._cluster.facts,
         )
 
+    async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
+        """What there is of a NamespaceGrant that is going."""
+        azure = await self._azure.world((), (), status)
+        children = await self._children(meta, status)
+        return GrantWorld(
+            policy=None,
+            namespace_labels={},
+            namespace_ending=False,
+            children=children,
+            cluster_roles=frozenset(),
+            **azure,
+        )
+
+    def _roles_of(self, view: PolicyView | None) -> dict[str, str]:
+        """The custom roles of the grant's own policy, whose GUIDs need no looking up."""
+        custom = view.policy.custom_roles if view and view.policy else ()
+        name = view.name if view else ""
+        return {role.name: wished_definition(role, name, self._place).guid for role in custom}
+
+    # Both
+
+    def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
+        """Which of the assignments that a plan may take away another resource wants too."""
+        ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
+        if isinstance(assignments, tuple):
+            note = self._place.note(meta)
+            ids |= {
+                assignment_id(one.scope, one.name).lower()
+                for one in assignments
+                if isinstance(one, Assignment) and one.description == note
+            }
+        return self._cache.azure_claims.of_others(_key(meta), ids)
+
     async def _children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
-        """The Roles and bindings that were made for a resource.
+        """What was made in the cluster for a resource.
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
-        hand took the label away by which the watch knows it.
+        hand took the label away by which the watch knows it, or it is a Secret, which no watch shows.
         """
-        watched = self._cache.children(Key(meta.kind.kind, meta.namespace, meta.name))
+        watched = self._cache.children(_key(meta))
         known = {child.uid for child in watched}
         missing = [
             i for i in status.inventory if i.system is System.KUBERNETES and i.id and i.id not in known
@@ -146,89 +274,6 @@ class Gatherer:
                 found.append(seen_child(kind, body))
         return tuple(found)
 
-    async def _all_assignments(self, status: Status) -> tuple[Assignment, ...]:
-        """The role assignments at the cluster.
 
-        One that the inventory names and the list does not show is looked at itself: lists lag behind, and
-        a line in a status proves neither that it is there nor whose it is.
-        """
-        listed = await self._assignments.get()
-        here = assignment_id(self._place.cluster_id, "").lower()
-        known = {one.name for one in listed}
-        names = (i.id.lower().removeprefix(here) for i in status.inventory if i.id.lower().startswith(here))
-        unlisted = [name for name in names if name not in known]
-        found = [await self._arm.assignment(self._place.cluster_id, name) for name in unlisted]
-        return (*listed, *(one for one in found if one))
-
-    async def _group(self, meta: Meta, status: Status, now: datetime, *, deleting: bool) -> Group | None:
-        """The policy's group, live or deleted, or None where it is certain that there is none.
-
-        A group that was made a moment ago can be unknown to the replica that answers. As long as that may
-        be, its absence proves nothing: a second one could be made, or the first forgotten.
-        """
-        name = unique_name(self._place.owner_id, meta.name)
-        found = await self._graph.group_by_unique_name(name)
-        if found:
-            return found
-        deleted = next((group for group in await self._deleted.get() if group.unique_name == name), None)
-        if deleted:
-            return deleted
-        line = group_item(status.inventory)
-        recent = line is not None and age(line.since, now) < self._place.replication_window
-        if line and recent and (line.id or deleting):
-            raise Replicating("the new group is not visible everywhere yet")
-        return None
-
-    async def _relations(
-        self, group: Group | None, wish: GroupSubject
-    ) -> tuple[Seen[tuple[Principal, ...]], Seen[tuple[Principal, ...]]]:
-        if group is None:
-            return (), ()
-        owners_matter = wish.owners or wish.membership is Membership.EXACT
-        members, owners = await asyncio.gather(
-            self._seen(self._graph.principals(group.id, "members")),
-            self._seen(self._graph.principals(group.id, "owners")) if owners_matter else _nothing(),
-        )
-        return members, owners
-
-    async def _namesakes(self, policy: AccessPolicy, mine: Group | None) -> tuple[Group, ...]:
-        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName."""
-        ours = unique_name(self._place.owner_id, policy.meta.name)
-        found = await self._graph.groups_named(policy.group.display_name)
-        return tuple(g for g in found if g.unique_name != ours and (mine is None or g.id != mine.id))
-
-    async def _principal(self, reference: Reference, known: dict[str, Principal]) -> Principal:
-        """What a reference stands for; one who is in the group under that name need not be looked up."""
-        found = known.get(reference.value) or await self._graph.principal(reference)
-        if found is None:
-            raise Missing(str(reference))
-        return found
-
-    async def _role_id(self, role: str) -> str:
-        known, until = self._role_ids.get(role, ("", 0.0))
-        if time.monotonic() < until:
-            return known
-        found = await self._arm.role_id(role, self._place.cluster_id)
-        if found is None:
-            raise Missing(role)
-        self._role_ids[role] = (found, time.monotonic() + ROLE_ID_SECONDS)
-        return found
-
-    async def _each(
-        self, wanted: Iterable[K], look_up: Callable[[K], Awaitable[T]]
-    ) -> dict[K, Seen[T | None]]:
-        """Look up each; what is certainly not there is None."""
-        keys = list(wanted)
-        found = await asyncio.gather(*(self._seen(look_up(key)) for key in keys))
-        return {k: None if isinstance(one, Missing) else one for k, one in zip(keys, found, strict=True)}
-
-    @staticmethod
-    async def _seen(reading: Awaitable[T]) -> Seen[T]:
-        try:
-            return await reading
-        except Fault as fault:
-            return fault
-
-
-async def _nothing() -> tuple[()]:
-    return ()
+def _key(meta: Meta) -> Key:
+    return Key(meta.kind.kind, meta.namespace, meta.name)

@@ -44,6 +44,7 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
     for kind, wanted, note_type in (
         (ConditionType.READY, "True", "Normal"),
         (ConditionType.STALLED, "True", "Warning"),
+        (ConditionType.WARNING, "True", "Warning"),
     ):
         condition, before = new.condition(kind), old.condition(kind)
         if condition is None or condition.status != wanted:
@@ -65,6 +66,8 @@ def _reason(change: Change) -> str:
         "RemovePrincipal": "MembershipRemoved",
         "AssignRole": "RoleAssigned",
         "UnassignRole": "RoleUnassigned",
+        "DefineRole": "CustomRoleWritten",
+        "RemoveRole": "CustomRoleDeleted",
     }
     return verbs[type(change).__name__]
 

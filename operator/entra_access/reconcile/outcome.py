@@ -22,13 +22,14 @@ from entra_access.api.times import stamp
 from entra_access.domain.changes import ApplyChild, UpdateGroup
 from entra_access.domain.effective import effective_by
 from entra_access.domain.faults import Finding, Link, Replicating, Severity, Taken
+from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan, count
-from entra_access.domain.policy_plan import RESTORING, SETTLING
+from entra_access.domain.policy_plan import CREATING
 from entra_access.reconcile.apply import Applied
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
-EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING}
+EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING}
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
 _CONDITION: Final = {
@@ -41,12 +42,12 @@ _CONDITION: Final = {
 }
 _CHAIN: Final = {
     POLICY: (Link.SUBJECT, Link.MEMBERS, Link.AZURE_ROLES, Link.BINDINGS),
-    GRANT: (Link.POLICY, Link.CEILING, Link.BINDINGS),
+    GRANT: (Link.POLICY, Link.CEILING, Link.AZURE_ROLES, Link.BINDINGS),
 }
 """The links of each kind, in order. While nobody is known to give access to, later ones wait."""
 _COUNTS: Final = {
-    POLICY: {"members", "azureRoles", "clusterRoleBindings"},
-    GRANT: {"roles", "roleBindings"},
+    POLICY: {"members", "azureRoles", "clusterRoleBindings", "roleBindings", "namespaces"},
+    GRANT: {"roles", "roleBindings", "azureRoles"},
 }
 _GIVES_NOTHING: Final = {Link.POLICY, Link.CEILING}
 """While one of these is broken, a grant gives nothing."""
@@ -91,11 +92,20 @@ def make_status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
         subject=subject,
-        counts={k: v for k, v in old.counts.items() if k in _COUNTS[meta.kind]} | dict(plan.counts),
-        inventory=merge_inventory(old.inventory, plan.inventory, applied),
+        counts=_counts(meta, old, plan),
+        inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone),
         effective_by=effective_by(old.effective_by, applied.done, now),
         drift=merge_drift(old.drift, _drift_state(plan, applied, findings), corrected, stamp(now)),
     )
+
+
+def _counts(meta: Meta, old: Status, plan: Plan) -> dict[str, int]:
+    """How many of each there are. What was not seen in this pass (None) stays as it was known."""
+    known = {name: number for name, number in old.counts.items() if name in _COUNTS[meta.kind]}
+    if not plan.counts:
+        return known
+    now = {name: known.get(name) if number is None else number for name, number in plan.counts.items()}
+    return {name: number for name, number in now.items() if number is not None}
 
 
 def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Finding]) -> Subject | None:
@@ -104,7 +114,7 @@ def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Findi
     if subject is None:
         return old.subject if any(map(_unseen, findings)) else None
     object_id = applied.group_id or subject.object_id
-    if not object_id:
+    if not (object_id or subject.name):
         return None
     known = old.subject.display_name if old.subject and old.subject.object_id == object_id else ""
     renaming = any(isinstance(change, UpdateGroup) and change.renames for change in plan.changes)
@@ -131,7 +141,9 @@ def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> s
     return "Unknown" if unseen else "InSync"
 
 
-def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied) -> tuple[Item, ...]:
+def merge_inventory(
+    old: Sequence[Item], seen: Sequence[Item], applied: Applied, found_gone: frozenset[str] = frozenset()
+) -> tuple[Item, ...]:
     """The inventory after a pass: what was known, seen or made, without what is gone.
 
     The plan names all that is ours in Azure and Kubernetes, also what it could not look at now, so what it
@@ -142,7 +154,7 @@ def merge_inventory(old: Sequence[Item], seen: Sequence[Item], applied: Applied)
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
         known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
-    gone = {one.lower() for one in applied.gone}
+    gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
     return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
 
@@ -162,10 +174,10 @@ def _conditions(
     ready = _ready(plan, findings)
     conditions = [condition(ConditionType.READY, *ready)]
     broken = ""
-    for link in _CHAIN[meta.kind]:
+    for link in _links(meta.kind, plan, findings):
         own = [finding for finding in findings if finding.link is link]
         worst = max(own, key=lambda finding: finding.severity, default=None)
-        if worst and worst.severity > Severity.NOTE:
+        if worst and worst.severity.hinders:
             said = (_state(worst), worst.reason, _all_texts(own))
             nobody = link in _GIVES_NOTHING or (link is Link.SUBJECT and subject is None)
             broken = broken or (_CONDITION[link] if nobody else "")
@@ -175,6 +187,7 @@ def _conditions(
             said = ("True", "InPlace", _all_texts(own) or _in_place(meta.kind, link, plan))
         conditions.append(condition(_CONDITION[link], *said))
     for kind, severities in (
+        (ConditionType.WARNING, {Severity.WARNING}),
         (ConditionType.RECONCILING, {Severity.WAITING, Severity.UNKNOWN}),
         (ConditionType.STALLED, {Severity.STALLED}),
     ):
@@ -184,11 +197,21 @@ def _conditions(
     return conditions
 
 
+def _links(kind: Kind, plan: Plan, findings: Sequence[Finding]) -> list[Link]:
+    """The links that this resource has: not every grant has Azure roles, and not every policy members."""
+    told = {finding.link for finding in findings}
+    without = set(plan.without) - told
+    if kind is GRANT and "azureRoles" not in plan.counts:
+        without |= {Link.AZURE_ROLES} - told
+    return [link for link in _CHAIN[kind] if link not in without]
+
+
 def _ready(plan: Plan, findings: Sequence[Finding]) -> tuple[str, str, str]:
     """The status, reason and message of Ready: the worst finding speaks first."""
     worst = max(findings, key=lambda finding: finding.severity, default=None)
-    if worst is None or worst.severity is Severity.NOTE:
-        return "True", "InPlace", plan.summary
+    if worst is None or not worst.severity.hinders:
+        hint = "; see condition Warning" if worst and worst.severity is Severity.WARNING else ""
+        return "True", "InPlace", plan.summary + hint
     return _state(worst), worst.reason, worst.text[:MAX_TEXT]
 
 
@@ -208,16 +231,25 @@ def _in_place(kind: Kind, link: Link, plan: Plan) -> str:
     counts = plan.counts
     match link:
         case Link.SUBJECT:
-            return f"group {plan.subject.display_name} is in place" if plan.subject else "in place"
+            return f"{subject_words(plan.subject)} is in place" if plan.subject else "in place"
         case Link.MEMBERS:
-            return count(counts.get("members", 0), "member")
+            return count(counts.get("members") or 0, "member")
         case Link.AZURE_ROLES:
-            return f"{count(counts.get('azureRoles', 0), 'Azure role')} at the cluster"
+            return count(counts.get("azureRoles") or 0, "Azure role")
         case Link.BINDINGS if kind is POLICY:
-            return count(counts.get("clusterRoleBindings", 0), "ClusterRoleBinding")
+            bindings = count(counts.get("clusterRoleBindings") or 0, "ClusterRoleBinding")
+            inside = counts.get("roleBindings") or 0
+            where = f" in {count(counts.get('namespaces') or 0, 'namespace')}"
+            return f"{bindings}, {count(inside, 'RoleBinding')}{where}" if inside else bindings
         case Link.BINDINGS:
-            return count(counts.get("roleBindings", 0), "RoleBinding")
+            return count(counts.get("roleBindings") or 0, "RoleBinding")
         case Link.POLICY:
-            return f"the subject is group {plan.subject.display_name}" if plan.subject else "in place"
+            return f"the subject is {subject_words(plan.subject)}" if plan.subject else "in place"
         case Link.CEILING:
             return "within what the policy lets grants give"
+
+
+def subject_words(subject: Subject) -> str:
+    """Who it is, for people, as ``group appdev``."""
+    words = {"Group": "group", "User": "user", "ServicePrincipal": "service principal"}
+    return f"{words.get(subject.principal_type, 'service account')} {subject.display_name}"

@@ -8,26 +8,23 @@ from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY
-from entra_access.api.resources import (
-    AccessPolicy,
-    InvalidFieldError,
-    Meta,
-    NamespaceGrant,
-    read_grant,
-    read_meta,
-    read_policy,
-)
+from entra_access.api.node import InvalidFieldError
+from entra_access.api.reading import read_grant, read_meta, read_policy
+from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
 from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import CreateGroup
+from entra_access.domain.changes import ApplyChild, DeleteChild
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
-from entra_access.domain.naming import unique_name
-from entra_access.domain.observed import PolicyWorld
-from entra_access.domain.plan import Plan, child_item, plan_children, plan_grant
-from entra_access.domain.policy_plan import GROUP, group_item, plan_policy, plan_policy_removal
+from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
+from entra_access.domain.group_plan import group_item
+from entra_access.domain.inventory import announced
+from entra_access.domain.observed import GrantWorld, PolicyWorld
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, child_item, plan_children
+from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache
-from entra_access.reconcile.gather import Gatherer, Place
+from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes, notes_of
 from entra_access.reconcile.outcome import Next, make_status, next_look, put_right
 
@@ -73,7 +70,7 @@ class Reconciler:
             meta = read_meta(body)
             if meta.deleting:
                 return await self._remove(body) if FINALIZER in meta.finalizers else Next()
-            if meta.kind is POLICY and FINALIZER not in meta.finalizers:
+            if self._leaves_something(key, meta):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._take_in(meta, body)
             return await self._pass(body)
@@ -83,6 +80,10 @@ class Reconciler:
             logger.warning("%s: %s: %s", key, fault.reason, fault.message)
             return Next(after=fault.retry_after, failed=True)
 
+    def _leaves_something(self, key: Key, meta: Meta) -> bool:
+        """Whether it makes what Kubernetes does not collect, and does not say so yet."""
+        return self._cache.needs_azure(key) and FINALIZER not in meta.finalizers
+
     async def _pass(self, body: Body) -> Next:
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
@@ -90,36 +91,69 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._unreadable(meta, old, error)
         else:
+            await self._bindings_first(resource, old, now)
             plan = await self._plan(resource, old, now)
-        if any(isinstance(change, CreateGroup) for change in plan.changes) and not group_item(old.inventory):
-            old = await self._announce_group(meta, old, plan, now)
+        lines = announced(plan.changes, old.inventory, self._place, stamp(now))
+        if lines:
+            old = await self._announce(meta, old, plan, lines, now)
         applied = await self._applier.run(plan, stamp(now))
         await self._write_status(meta, body, old, plan, applied)
         return next_look((*plan.findings, *applied.findings), self._stalled_after)
 
     async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
         if isinstance(resource, NamespaceGrant):
-            return plan_grant(resource, await self._gatherer.grant(resource, old), old.inventory, stamp(now))
-        await self._bindings_first(resource, old, now)
-        world = await self._gatherer.policy(resource, old, now)
-        return self._plan_policy(resource, world, old, now)
+            return self._planned(resource, await self._gatherer.grant(resource, old), old, now)
+        return self._planned(resource, await self._gatherer.policy(resource, old, now), old, now)
 
-    def _plan_policy(self, policy: AccessPolicy, world: PolicyWorld, old: Status, now: datetime) -> Plan:
-        name = unique_name(self._place.owner_id, policy.meta.name)
-        return plan_policy(policy, name, self._place.cluster_id, world, old.inventory, stamp(now))
+    def _planned(
+        self,
+        resource: AccessPolicy | NamespaceGrant,
+        world: PolicyWorld | GrantWorld,
+        old: Status,
+        now: datetime,
+        *,
+        noted: bool = True,
+    ) -> Plan:
+        """The plan, and what it wants of Azure noted with what others want.
 
-    async def _bindings_first(self, policy: AccessPolicy, old: Status, now: datetime) -> None:
-        """Put right what another hand did to a policy's bindings before Graph and ARM are asked anything.
+        Both at once: of two that stop wanting the same role at the same time, the second must see that the
+        first does not want it any more.
+        """
+        meta = resource.meta
+        world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+        if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
+            plan = plan_grant(resource, self._place, world, old.inventory, stamp(now))
+        elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
+            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject)
+        else:
+            raise TypeError("the world of another kind")
+        if noted:
+            self._cache.azure_claims.note(_key(meta), plan.claims)
+        return plan
+
+    async def _bindings_first(
+        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
+    ) -> None:
+        """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: the group's id, and nothing of its members and roles.
+        them: who the subject is, and nothing of members and roles.
         """
-        plan = self._plan_policy(policy, await self._gatherer.local(policy.meta, old), old, now)
-        if not plan.drift:
+        key = _key(resource.meta)
+        if not self._cache.needs_azure(key):
+            return
+        if isinstance(resource, NamespaceGrant):
+            local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
+        else:
+            local = await self._gatherer.local(resource, old)
+        plan = self._planned(resource, local, old, now, noted=False)
+        plan = replace(
+            plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
+        )
+        if not plan.changes:
             return
         applied = await self._applier.run(plan, stamp(now))
-        self._tell_of(policy.meta, old, old, plan, applied)
-        key = _key(policy.meta)
+        self._tell_of(resource.meta, old, old, plan, applied)
         self._untold[key] = (*put_right(plan, applied), *self._untold.get(key, ()))
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
@@ -131,28 +165,28 @@ class Reconciler:
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(findings=(finding,), subject=old.subject, inventory=tuple(kept))
 
-    async def _announce_group(self, meta: Meta, old: Status, plan: Plan, now: datetime) -> Status:
-        """Write down that a group is about to be made, before it is.
+    async def _announce(
+        self, meta: Meta, old: Status, plan: Plan, lines: tuple[Item, ...], now: datetime
+    ) -> Status:
+        """Write down what is about to be made, before it is.
 
-        Were the operator to end right after making it, a deletion of the policy would else find no trace
-        of a group that is not visible everywhere yet, and leave it behind.
+        Were the operator to end right after making it, a deletion or another wish would else find no trace
+        of what is not visible everywhere yet, or where nobody would look for it, and leave it behind.
         """
-        line = Item(System.ENTRA, GROUP, unique_name(self._place.owner_id, meta.name), since=stamp(now))
-        message = "the group is being made"
-        finding = Finding(Link.SUBJECT, Severity.WAITING, "CreatingGroup", message)
-        announced = replace(plan, findings=(finding,), inventory=(*plan.inventory, line), subject=None)
-        status = make_status(meta, old, announced, Applied(), now)
+        finding = Finding(Link.SUBJECT, Severity.WAITING, "Creating", _being_made(lines))
+        kept = plan.subject if plan.subject and plan.subject.rbac_name else None
+        announced_plan = replace(plan, findings=(finding,), inventory=(*plan.inventory, *lines), subject=kept)
+        status = make_status(meta, old, announced_plan, Applied(), now)
         self._take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
         return status
 
     async def _remove(self, body: Body) -> Next:
-        """Take away all that a policy made, then let it go."""
+        """Take away all that a resource made, then let it go."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
-        world = await self._gatherer.removal(meta, old, now)
-        plan = plan_policy_removal(world, old.inventory, self._place.cluster_id, stamp(now))
+        plan = await self._removal_plan(meta, body, old, now)
         applied = await self._applier.run(plan, stamp(now))
         findings = (*plan.findings, *applied.findings)
-        if any(finding.severity > Severity.NOTE for finding in findings):
+        if any(finding.severity.hinders for finding in findings):
             await self._write_status(meta, body, old, plan, applied)
             return next_look(findings, self._stalled_after)
         self._tell_of(meta, old, old, plan, applied)
@@ -167,6 +201,20 @@ class Reconciler:
         logger.info("%s: removed with all that it had made", meta)
         return Next()
 
+    async def _removal_plan(self, meta: Meta, body: Body, old: Status, now: datetime) -> Plan:
+        claims = self._cache.azure_claims
+        if meta.kind is POLICY:
+            wished = "group" in ((body.get("spec") or {}).get("subject") or {})
+            group = wished or group_item(old.inventory) is not None
+            world = await self._gatherer.removal(meta, old, now, group=group)
+            claims.note(_key(meta), frozenset())
+            world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now))
+        grant_world = await self._gatherer.grant_removal(meta, old)
+        claims.note(_key(meta), frozenset())
+        grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory, stamp(now))
+
     async def _absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
         children = self._cache.children(key)
@@ -174,7 +222,7 @@ class Reconciler:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
             return Next(failed=True)  # the watch has not shown it yet
-        removals = plan_children((), children, None, (), "").removals
+        removals = plan_children((), children, (), "").removals
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
 
@@ -228,6 +276,12 @@ class Reconciler:
 
 def _key(meta: Meta) -> Key:
     return Key(meta.kind.kind, meta.namespace, meta.name)
+
+
+def _being_made(lines: tuple[Item, ...]) -> str:
+    """As ``the Group appdev is being made``, for what is announced."""
+    named = ", ".join(f"{item.kind} {item.name}" for item in lines)
+    return f"{named} {'is' if len(lines) == 1 else 'are'} being made"
 
 
 def _as_compared(status: dict[str, object]) -> dict[str, object]:

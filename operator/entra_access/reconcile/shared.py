@@ -1,14 +1,15 @@
-"""Readings that many passes share: one list serves all that ask within a short time."""
+"""Readings that many passes share: one answer serves all that ask within a short time."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import Assignment
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 OVERLAY_SECONDS = 30.0
 """For so long our own writes are believed more than a list, which can lag behind them."""
 
@@ -40,30 +41,59 @@ class Shared(Generic[T]):
         return value
 
 
+class SharedEach(Generic[K, T]):
+    """A shared reading for each key. Those that nobody has asked for in a long time are forgotten."""
+
+    def __init__(self, read: Callable[[K], Awaitable[T]], max_age: float) -> None:
+        self._read = read
+        self._max_age = max_age
+        self._readings: dict[K, Shared[T]] = {}
+        self._asked: dict[K, float] = {}
+
+    async def get(self, key: K) -> T:
+        """The reading for the key. Raises what reading raises."""
+        now = time.monotonic()
+        for other in [one for one, at in self._asked.items() if now - at > 2 * self._max_age + 600]:
+            del self._readings[other], self._asked[other]
+        self._asked[key] = now
+        if key not in self._readings:
+            self._readings[key] = Shared(lambda: self._read(key), self._max_age)
+        return await self._readings[key].get()
+
+    def forget(self, key: K) -> None:
+        """Read anew at the next question."""
+        self._readings.pop(key, None)
+        self._asked.pop(key, None)
+
+
 class Assignments:
-    """The role assignments at the cluster, with our own latest writes laid over the list."""
+    """The role assignments that a list at a scope shows, with our own latest writes laid over the lists."""
 
-    def __init__(self, read: Callable[[], Awaitable[tuple[Assignment, ...]]], max_age: float) -> None:
-        self._listed = Shared(read, max_age)
-        self._own: dict[str, tuple[Assignment | None, float]] = {}
+    def __init__(self, read: Callable[[str], Awaitable[tuple[Assignment, ...]]], max_age: float) -> None:
+        self._listed = SharedEach(read, max_age)
+        self._own: dict[str, tuple[Assignment | None, str, float]] = {}
 
-    async def get(self) -> tuple[Assignment, ...]:
-        """What is assigned now, as far as it can be known."""
-        listed = {assignment_id(a.scope, a.name).lower(): a for a in await self._listed.get()}
+    async def get(self, scope: str, covers: Callable[[str], bool]) -> tuple[Assignment, ...]:
+        """What is assigned now, as far as it can be known.
+
+        `covers` tells which scopes a list at this one shows: those of our writes are laid over it.
+        """
+        found = await self._listed.get(scope)
+        listed = {assignment_id(a.scope, a.name).lower(): a for a in found}
         recent = time.monotonic() - OVERLAY_SECONDS
-        self._own = {arm_id: own for arm_id, own in self._own.items() if own[1] > recent}
-        for arm_id, (assignment, _) in self._own.items():
+        self._own = {arm_id: own for arm_id, own in self._own.items() if own[2] > recent}
+        for arm_id, (assignment, where, _) in self._own.items():
             if assignment is None:
                 listed.pop(arm_id, None)
-            else:
+            elif covers(where):
                 listed[arm_id] = assignment
         return tuple(listed.values())
 
     def assigned(self, assignment: Assignment) -> None:
         """Note an own write."""
         arm_id = assignment_id(assignment.scope, assignment.name).lower()
-        self._own[arm_id] = (assignment, time.monotonic())
+        self._own[arm_id] = (assignment, assignment.scope, time.monotonic())
 
     def unassigned(self, arm_id: str) -> None:
         """Note an own removal."""
-        self._own[arm_id.lower()] = (None, time.monotonic())
+        self._own[arm_id.lower()] = (None, "", time.monotonic())

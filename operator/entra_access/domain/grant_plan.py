@@ -1,0 +1,144 @@
+"""The plan of a NamespaceGrant: the access in one namespace, within its policy's ceiling."""
+
+from dataclasses import replace
+
+from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
+from entra_access.api.resources import Meta, NamespaceGrant
+from entra_access.api.status import Item, Subject, System
+from entra_access.domain import ceiling
+from entra_access.domain.access_plan import rbac_subject
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.naming import binding_name, role_name
+from entra_access.domain.observed import GrantWorld, PolicyView
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, child_item, count, missing_cluster_roles, plan_children
+from entra_access.domain.role_plan import ASSIGNMENT, WishedRole, plan_assignments
+from entra_access.domain.warnings import grant_warnings
+
+
+def plan_grant(
+    grant: NamespaceGrant, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
+) -> Plan:
+    """What makes the access in one namespace as the grant and its policy's ceiling say."""
+    refusal, gives_nothing = _refusal(grant, world)
+    if refusal and not gives_nothing:
+        return _unchanged(refusal, world, inventory)
+    subject = _subject(world.policy)
+    findings = [refusal] if refusal else []
+    wanted: list[Child] = []
+    wishes: list[WishedRole] = []
+    if subject and not refusal:
+        findings += missing_cluster_roles(grant.cluster_roles, world.cluster_roles, "spec")
+        wanted = _children(grant, world, subject)
+        scope = place.namespace_scope(grant.meta.namespace or "")
+        wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
+    children = plan_children(wanted, world.children, inventory, now)
+    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
+    findings += roles.findings
+    policy = world.policy.policy if world.policy else None
+    if subject and policy and not refusal:
+        of_policy = policy.azure_roles
+        findings += grant_warnings(
+            roles.resolved, place, world, subject, of_policy, bound=any(c.subject for c in wanted)
+        )
+    bindings = sum(child.subject is not None for child in wanted)
+    counts: dict[str, int | None] = {"roles": len(wanted) - bindings, "roleBindings": bindings}
+    if grant.azure_roles or any(item.kind == ASSIGNMENT for item in inventory):
+        counts["azureRoles"] = roles.count
+    return Plan(
+        changes=(*children.additions, *roles.additions, *children.removals, *roles.removals),
+        findings=tuple(findings),
+        drift=children.drift,
+        subject=subject,
+        counts=counts,
+        inventory=(*roles.inventory, *children.inventory),
+        summary=_summary(subject, counts),
+        claims=roles.claims,
+    )
+
+
+def plan_grant_removal(
+    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
+) -> Plan:
+    """What takes away all that a grant made: bindings, then role assignments."""
+    children = plan_children((), world.children, inventory, now)
+    roles = plan_assignments((), None, owner, place, world, inventory)
+    return Plan(
+        changes=(*children.removals, *roles.removals),
+        findings=tuple(roles.findings),
+        subject=_subject(world.policy),
+        inventory=(*roles.inventory, *children.inventory),
+    )
+
+
+def _unchanged(finding: Finding, world: GrantWorld, inventory: tuple[Item, ...]) -> Plan:
+    """What was given stays as it is."""
+    in_azure = [item for item in inventory if item.system is System.AZURE]
+    return Plan(
+        findings=(finding,),
+        subject=_subject(world.policy),
+        inventory=(*in_azure, *(child_item(c.ref, c.uid) for c in world.children)),
+        claims=frozenset(item.id.lower() for item in in_azure),
+    )
+
+
+def _summary(subject: Subject | None, counts: dict[str, int | None]) -> str:
+    parts = [count(counts["roleBindings"] or 0, "RoleBinding")]
+    parts += [count(counts["azureRoles"] or 0, "Azure role")] if counts.get("azureRoles") else []
+    return f"{subject.display_name if subject else ''} has {' and '.join(parts)} here"
+
+
+def _subject(view: PolicyView | None) -> Subject | None:
+    if view is None or view.deleting or view.subject is None:
+        return None
+    return replace(view.subject, reference="")
+
+
+def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
+    """Why the grant gives nothing now, and whether what it gave before must go."""
+    view = world.policy
+
+    def policy(severity: Severity, reason: str, message: str) -> Finding:
+        return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
+
+    if world.namespace_ending:
+        message = f"namespace {grant.meta.namespace} is being deleted"
+        return policy(Severity.WAITING, "NamespaceEnding", message), False
+    if view is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
+        return policy(Severity.WAITING, "PolicyNotFound", message), True
+    if view.deleting:
+        message = f"AccessPolicy {grant.policy} is being deleted"
+        return policy(Severity.WAITING, "PolicyDeleting", message), True
+    if view.policy is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
+        return policy(Severity.WAITING, "PolicyUnreadable", message), False
+    too_much = ceiling.beyond(grant, view.policy.ceiling, world.namespace_labels, world.roles)
+    if too_much:
+        return too_much, too_much.severity is Severity.STALLED
+    if view.subject is None:
+        message = f"waiting for AccessPolicy {grant.policy} to have its subject"
+        return policy(Severity.WAITING, "SubjectNotReady", message), False
+    return None, False
+
+
+def _children(grant: NamespaceGrant, world: GrantWorld, subject: Subject) -> list[Child]:
+    meta = grant.meta
+    there = {child.ref for child in world.children}
+    children = []
+    if grant.rules:
+        role = ChildRef(ROLE, meta.namespace, role_name(meta.name))
+        children = [Child(role, meta, rules=grant.rules), _binding(grant, ROLE.kind, role.name, subject)]
+    for name in grant.cluster_roles:
+        binding = _binding(grant, CLUSTER_ROLE.kind, name, subject)
+        # A binding that is already there is left while its ClusterRole is missing: it gives nothing then.
+        if name in world.cluster_roles or binding.ref in there:
+            children.append(binding)
+    return children
+
+
+def _binding(grant: NamespaceGrant, role_kind: str, role: str, subject: Subject) -> Child:
+    name = binding_name(grant.meta.name, role_kind, role)
+    ref = ChildRef(ROLE_BINDING, grant.meta.namespace, name)
+    return Child(ref, grant.meta, role_kind=role_kind, role=role, subject=rbac_subject(subject))

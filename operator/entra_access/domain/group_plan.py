@@ -1,0 +1,320 @@
+"""The part of a policy's plan that is about the group which the policy makes: itself, members and owners."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from entra_access.api.resources import (
+    POLICY_MEMBER,
+    AccessPolicy,
+    DirectorySubject,
+    GroupSubject,
+    Membership,
+    PrincipalKind,
+    Reference,
+)
+from entra_access.api.status import Item, Subject, System
+from entra_access.domain.changes import (
+    AddPrincipals,
+    CreateGroup,
+    RemovePrincipal,
+    RestoreGroup,
+    UpdateGroup,
+)
+from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.naming import mail_nickname
+from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
+from entra_access.domain.part import Part
+from entra_access.domain.subject_plan import Who
+from entra_access.domain.warnings import overage
+
+GROUP: Final = "Group"
+MEMBER: Final = "Member"
+RESTORING: Final = "Restoring"
+SETTLING: Final = "Settling"
+
+
+def group_item(inventory: Iterable[Item]) -> Item | None:
+    """The inventory's line for the policy's group."""
+    return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
+
+
+def plan_group(
+    wish: GroupSubject, unique_name: str, world: PolicyWorld, inventory: tuple[Item, ...], now: str
+) -> Who:
+    """The group, its members and owners, as they should be."""
+    line = group_item(inventory)
+    known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
+    who = Who()
+    _plan_group_itself(who, wish, unique_name, world, line, now)
+    creating = any(isinstance(change, CreateGroup) for change in who.additions)
+    group_id = None if creating else known or None
+    if not creating and (group_id is None or world.group is None):
+        # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
+        who.alone = True
+        return who
+    visible = isinstance(world.group, Group) and not world.group.deleted
+    members = _plan_principals(wish, world, group_id) if visible or creating else Part()
+    if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
+        _settle(who, world.group, members, line)
+        return who
+    _note_applications(members, wish, world, inventory, group_id)
+    who.additions += members.additions
+    who.removals += members.removals
+    who.inventory += members.inventory
+    who.findings += members.findings
+    who.count = members.count
+    who.subject = Subject("Group", group_id or "", who.name)
+    return who
+
+
+def _is_settled(wish: GroupSubject, world: PolicyWorld, members: Part, line: Item | None) -> bool:
+    """Whether the group may be given anything: it has been before, or nobody is in it who must leave.
+
+    A group that comes back after its policy was deleted still has the members of then. The inventory has
+    its id only from when it was settled once.
+    """
+    if wish.membership is not Membership.EXACT or (line and line.id == getattr(world.group, "id", "")):
+        return True
+    return not (members.removals or members.unseen)
+
+
+def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
+    """Restore the group, or see off those who must leave it, before anything is given to it."""
+    told = line is not None and line.id == group.id
+    who.alone = True
+    who.subject = Subject("Group", group.id, group.display_name) if told else None
+    if members.removals:
+        message = f"those who are no members any more leave group {group.display_name} first"
+        more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
+        members.findings.append(more)
+    who.additions += members.removals
+    who.findings += members.findings
+    if not told:
+        who.inventory = [replace(item, id="") for item in who.inventory]
+
+
+def _plan_group_itself(
+    part: Part, wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
+) -> None:
+    """The group itself: made, restored, renamed or found as it should be."""
+    since = line.since if line else now
+    nickname = wish.mail_nickname or mail_nickname(wish.display_name)
+    match world.group:
+        case Fault() as fault:
+            part.findings.append(fault.finding(Link.SUBJECT, observing=True))
+            part.inventory += [line] if line else []
+        case None:
+            refusal = _refused_name(wish, world)
+            if refusal:
+                part.findings.append(refusal)
+            else:
+                create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
+                part.additions.append(create)
+                part.name = wish.display_name
+        case Group(deleted=True) as group:
+            part.additions.append(RestoreGroup(group.id, group.display_name))
+            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
+            message = f"the deleted group {group.display_name} is being restored"
+            part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
+        case Group() as group:
+            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
+            _plan_attributes(part, wish, nickname, group, world)
+
+
+def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld) -> None:
+    wanted = {"displayName": wish.display_name, "mailNickname": nickname, "description": wish.description}
+    found = {
+        "displayName": group.display_name,
+        "mailNickname": group.mail_nickname,
+        "description": group.description or None,
+    }
+    part.name = wish.display_name
+    if wanted["displayName"] != found["displayName"]:
+        refusal = _refused_name(wish, world)
+        if refusal:
+            part.findings.append(refusal)
+            part.name = group.display_name
+            wanted |= {"displayName": group.display_name, "mailNickname": group.mail_nickname}
+    different = tuple((name, value) for name, value in wanted.items() if value != found[name])
+    if different:
+        part.additions.append(UpdateGroup(group.id, different))
+
+
+def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Why the group may not have the wished name: another policy's, or somebody's, has it."""
+
+    def refused(reason: str, message: str) -> Finding:
+        path = "spec.subject.group.displayName"
+        return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
+
+    if world.claimant:
+        message = f"AccessPolicy {world.claimant} has the group {wish.display_name}; choose another name"
+        return refused("GroupClaimed", message)
+    if isinstance(world.namesakes, Fault):
+        return world.namesakes.finding(Link.SUBJECT)
+    if world.namesakes:
+        ids = ", ".join(sorted(group.id for group in world.namesakes))
+        message = (
+            f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
+            "choose another name, or rename or delete that group"
+        )
+        return refused("GroupExists", message)
+    return None
+
+
+def _plan_principals(wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> Part:
+    """Members and owners of the group, as far as the membership mode lets us."""
+    part = Part()
+    if wish.membership is not Membership.UNMANAGED:
+        exact = wish.membership is Membership.EXACT
+        part.count = _plan_relation(
+            part, "members", wish.members, world.members, world, group_id, exact=exact
+        )
+    elif not isinstance(world.members, Fault):
+        part.count = len(world.members)
+    exact = wish.membership is Membership.EXACT
+    _plan_relation(part, "owners", wish.owners, world.owners, world, group_id, exact=exact)
+    return part
+
+
+def _note_applications(
+    members: Part, wish: GroupSubject, world: PolicyWorld, inventory: tuple[Item, ...], group_id: str | None
+) -> None:
+    """Write down which service principals are members, and take out those written down that must leave.
+
+    Graph's list of members leaves service principals out, so one that is no longer wished for may be there
+    and not be seen. Source: https://learn.microsoft.com/graph/api/group-list-members, "known issue".
+    """
+    if wish.membership is not Membership.EXACT or isinstance(world.members, Fault):
+        return
+    applications = [one for one in wish.members if one.kind == PrincipalKind.SERVICE_PRINCIPAL.value]
+    found = {one: world.principals.get(one) for one in applications}
+    wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
+    members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
+    listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
+    if members.unseen or not group_id:
+        return
+    members.removals += [
+        RemovePrincipal(group_id, "members", line.id, line.name)
+        for line in inventory
+        if line.kind == MEMBER and line.id and line.id not in listed
+    ]
+
+
+def _plan_relation(
+    part: Part,
+    relation: str,
+    wished: tuple[Reference, ...],
+    seen: Seen[tuple[Principal, ...]],
+    world: PolicyWorld,
+    group_id: str | None,
+    *,
+    exact: bool,
+) -> int | None:
+    """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
+    wanted, unresolved, unseen = _resolve(part, relation, wished, world)
+    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
+    if isinstance(seen, Fault):
+        part.findings.append(seen.finding(Link.MEMBERS, observing=True))
+        return None
+    current = {principal.id for principal in seen}
+    adding = sorted(wanted.keys() - current)
+    # Service principals in a call of their own: it needs a permission that the operator may not have.
+    applications = [one for one in adding if wanted[one].kind == PrincipalKind.SERVICE_PRINCIPAL.value]
+    for ids in ([one for one in adding if one not in applications], applications):
+        names = tuple(wanted[one].value for one in ids)
+        part.additions += [AddPrincipals(group_id, relation, tuple(ids), names)] if ids else []
+    # Whoever could be one of those that were not found by name, or were not seen at all, stays.
+    leaving = [p for p in seen if p.id not in wanted and not unresolved & {p.id, p.name.lower()}]
+    if not exact or unseen or not group_id:
+        leaving = []
+    if relation == "owners" and not wanted:
+        leaving = _but_one_user(part, seen, leaving)
+    part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
+    return len(current | wanted.keys()) - len(leaving)
+
+
+def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
+    """Entra keeps a group's last owner that is a user, so one of them stays where none is wished for.
+
+    Source: https://learn.microsoft.com/graph/api/group-delete-owners
+    """
+    users = [principal for principal in seen if principal.kind == PrincipalKind.USER.value]
+    if not users or any(user not in leaving for user in users):
+        return leaving
+    stays = min(users, key=lambda user: user.id)
+    message = (
+        f"owner {stays.name or stays.id} stays: Entra keeps a group's last owner; name another under owners"
+    )
+    part.findings.append(Finding(Link.MEMBERS, Severity.NOTE, "LastOwnerStays", message))
+    return [principal for principal in leaving if principal != stays]
+
+
+def _resolve(
+    part: Part, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
+) -> tuple[dict[str, Reference], set[str], bool]:
+    """The references by object id; the names that nobody has; whether one was not seen."""
+    wanted: dict[str, Reference] = {}
+    unresolved: set[str] = set()
+    unseen = False
+    for index, reference in enumerate(wished):
+        path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
+        match _found(reference, world, path):
+            case Principal() as principal:
+                wanted[principal.id] = reference
+                part.findings += _overage(reference, principal, world, path)
+            case Fault() as fault:
+                unseen = True
+                part.findings.append(fault.finding(Link.MEMBERS))
+            case Finding() as finding:
+                # Which group that is nobody knows now, so none of those that are members may go.
+                unseen = True
+                part.findings.append(finding)
+            case _:
+                unresolved.add(reference.value)
+                message = f"there is no {reference} in the directory; correct it, or create it there"
+                part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
+    return wanted, unresolved, unseen
+
+
+def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:
+    if reference.value in world.cycles:
+        message = (
+            f"its group would be a member of itself: {world.cycles[reference.value]}; take one of them out"
+        )
+        return Finding(Link.MEMBERS, Severity.STALLED, "MembershipCycle", message, path)
+    if reference.kind == POLICY_MEMBER:
+        return _group_of_policy(reference.value, world, path)
+    return world.principals.get(reference)
+
+
+def _group_of_policy(name: str, world: PolicyWorld, path: str) -> Principal | Finding:
+    """The group of another AccessPolicy, or why it is not known."""
+
+    def finding(severity: Severity, reason: str, message: str) -> Finding:
+        return Finding(Link.MEMBERS, severity, reason, message, path)
+
+    view = world.policies.get(name)
+    if view is None or view.deleting:
+        state = "is being deleted" if view else "does not exist"
+        return finding(Severity.WAITING, "PolicyNotFound", f"waiting for AccessPolicy {name}, which {state}")
+    if view.policy and not _has_group(view.policy):
+        message = f"AccessPolicy {name} has no group that could be a member; name its subject itself"
+        return finding(Severity.STALLED, "PolicyHasNoGroup", message)
+    if view.subject is None or view.subject.kind != "Group":
+        message = f"waiting for AccessPolicy {name} to have its group"
+        return finding(Severity.WAITING, "PolicyNotReady", message)
+    return Principal(view.subject.object_id, PrincipalKind.GROUP.value)
+
+
+def _has_group(policy: AccessPolicy) -> bool:
+    subject = policy.subject
+    return isinstance(subject, GroupSubject) or (
+        isinstance(subject, DirectorySubject) and subject.reference.kind == PrincipalKind.GROUP.value
+    )
+
+
+def _overage(reference: Reference, principal: Principal, world: PolicyWorld, path: str) -> list[Finding]:
+    finding = overage(principal.id, str(reference), world.groups_of, Link.MEMBERS, path)
+    return [finding] if finding else []

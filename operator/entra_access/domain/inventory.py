@@ -1,0 +1,37 @@
+"""Lines of the inventory that are written before what they tell of is made."""
+
+from collections.abc import Iterable
+
+from entra_access.api.status import Item, System
+from entra_access.domain.changes import AssignRole, Change, CreateGroup, DefineRole
+from entra_access.domain.definition_plan import definition_item
+from entra_access.domain.group_plan import GROUP, group_item
+from entra_access.domain.naming import assignment_id, assignment_name
+from entra_access.domain.place import Place
+from entra_access.domain.role_plan import ASSIGNMENT
+
+
+def announced(
+    changes: Iterable[Change], inventory: tuple[Item, ...], place: Place, now: str
+) -> tuple[Item, ...]:
+    """What must be in the inventory before it is made, and is not.
+
+    A group, because a new one can stay invisible for a while; a custom role and a role assignment far from
+    the cluster, because nothing but the inventory tells where to look for it.
+    """
+    known = {item.id.lower() for item in inventory if item.system is System.AZURE}
+    lines = [_line(change, inventory, place, now) for change in changes]
+    return tuple(line for line in lines if line and (not line.id or line.id.lower() not in known))
+
+
+def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -> Item | None:
+    match change:
+        case CreateGroup() if group_item(inventory) is None:
+            return Item(System.ENTRA, GROUP, change.unique_name, since=now)
+        case DefineRole():
+            return definition_item(change.definition, now)
+        case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
+            name = assignment_name(change.scope, principal, change.role_id)
+            return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))
+        case _:
+            return None

@@ -1,0 +1,163 @@
+"""The part of a policy's plan that is about who gets the access, where the policy makes no group for it."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT
+from entra_access.api.resources import AccessPolicy, DirectorySubject, PrincipalKind, ServiceAccountSubject
+from entra_access.api.status import Subject
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.naming import token_name
+from entra_access.domain.observed import PolicyWorld, Principal
+from entra_access.domain.part import Part
+
+PRINCIPAL_TYPES: Final = {
+    PrincipalKind.USER.value: "User",
+    PrincipalKind.GROUP.value: "Group",
+    PrincipalKind.SERVICE_PRINCIPAL.value: "ServicePrincipal",
+}
+"""Azure's word for each kind of directory object."""
+_WORDS: Final = {"user": "user", "group": "group", "servicePrincipal": "service principal"}
+
+
+@dataclass
+class Who(Part):
+    """Who gets the access.
+
+    Attributes
+    ----------
+    subject
+        None while nobody is known to give anything to.
+    alone
+        Nothing else is to be done in this pass.
+    children
+        What must be in the cluster for the subject's own sake.
+    replaced
+        Children that must be made anew, because what they were made for is another one now.
+    """
+
+    subject: Subject | None = None
+    alone: bool = False
+    children: list[Child] = field(default_factory=list)
+    replaced: frozenset[ChildRef] = frozenset()
+
+
+def _stalled(reason: str, message: str, path: str) -> Finding:
+    return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
+
+
+def plan_directory_subject(
+    policy: AccessPolicy, wish: DirectorySubject, world: PolicyWorld, known: Subject | None
+) -> Who:
+    """A group, user or service principal that is there already.
+
+    `known` is who it was when it was found last: while the directory cannot be asked, that still holds.
+    """
+    who, reference = Who(), wish.reference
+    match world.principals.get(reference):
+        case Fault() as fault:
+            who.findings.append(fault.finding(Link.SUBJECT, observing=True))
+            who.subject = known if known and known.reference == str(reference) else None
+        case Principal() as principal:
+            refusal = _refused(wish, principal)
+            if refusal:
+                who.findings.append(refusal)
+            else:
+                who.subject = _subject(wish, principal)
+                who.findings += _oddities(policy, wish, principal)
+        case _:
+            word = _WORDS[reference.kind]
+            hint = " with that object id" if reference.form == "objectId" else ""
+            hint = " with that app id" if reference.form == "appId" else hint
+            message = (
+                f"there is no {word} {reference.value} in the directory{hint}; correct it, or create it there"
+            )
+            who.findings.append(_stalled("SubjectNotFound", message, wish.path))
+    return who
+
+
+def _refused(wish: DirectorySubject, principal: Principal) -> Finding | None:
+    if principal.guest and not wish.reference.form:
+        message = (
+            f"{principal.name or wish.reference.value} is a guest of this tenant, whom Kubernetes knows by "
+            f"object id; use user: {{objectId: {principal.id}}}"
+        )
+        return _stalled("GuestUser", message, wish.path)
+    if not principal.security:
+        message = (
+            "the group is not security-enabled, and Azure and Kubernetes take no other; use a security group"
+        )
+        return _stalled("NotASecurityGroup", message, wish.path)
+    return None
+
+
+def _subject(wish: DirectorySubject, principal: Principal) -> Subject:
+    """The subject as Kubernetes and Azure name it.
+
+    Kubernetes knows a user of the same tenant by user principal name, exactly as the directory writes it,
+    and everybody else by object id.
+    Source: https://learn.microsoft.com/azure/aks/kubernetes-rbac-entra-id
+    """
+    group = wish.reference.kind == PrincipalKind.GROUP.value
+    by_name = wish.reference.kind == PrincipalKind.USER.value and not wish.reference.form
+    return Subject(
+        kind="Group" if group else "User",
+        object_id=principal.id,
+        display_name=(principal.name if by_name else "") or principal.display_name or principal.id,
+        origin="Existing",
+        name=principal.name if by_name else "",
+        principal_type=PRINCIPAL_TYPES[wish.reference.kind],
+        reference=str(wish.reference),
+    )
+
+
+def _oddities(policy: AccessPolicy, wish: DirectorySubject, principal: Principal) -> list[Finding]:
+    """A user of this tenant by object id: right for Azure, and unknown to Kubernetes RBAC."""
+    bound = policy.cluster_roles or policy.rules or policy.ceiling or policy.namespaces
+    user = wish.reference.kind == PrincipalKind.USER.value
+    if not (user and wish.reference.form and bound and principal.name and not principal.guest):
+        return []
+    message = (
+        f"{principal.name} is a user of this tenant, whom Kubernetes knows by user principal name: "
+        f"bindings to the object id give nothing; use user: {{userPrincipalName: {principal.name}}}"
+    )
+    return [Finding(Link.SUBJECT, Severity.WARNING, "KnownByName", message, wish.path)]
+
+
+def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, world: PolicyWorld) -> Who:
+    """A service account, made where there is none, and a token for it if that is asked for."""
+    who, account = Who(), world.account
+    path = "spec.subject.serviceAccount"
+    namespace = world.namespaces.get(wish.namespace)
+    if namespace is None:
+        message = f"there is no namespace {wish.namespace}; create it, or correct the name"
+        who.findings.append(_stalled("NamespaceNotFound", message, f"{path}.namespace"))
+        return who
+    if namespace.ending:
+        message = f"namespace {wish.namespace} is being deleted"
+        who.findings.append(Finding(Link.SUBJECT, Severity.WAITING, "NamespaceEnding", message, path))
+        return who
+    who.subject = Subject(
+        kind=SERVICE_ACCOUNT.kind,
+        object_id="",
+        display_name=f"{wish.namespace}/{wish.name}",
+        origin="Created" if account.ours or account.there is None else "Existing",
+        name=wish.name,
+        namespace=wish.namespace,
+        principal_type="",
+    )
+    faults = [seen for seen in (account.there, account.token_for) if isinstance(seen, Fault)]
+    if faults:
+        who.findings += [fault.finding(Link.SUBJECT, observing=True) for fault in faults]
+        who.alone = True
+        return who
+    if account.ours or account.there is None:
+        ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
+        who.children.append(Child(ref, policy.meta))
+    if wish.token:
+        token = ChildRef(SECRET, wish.namespace, token_name(wish.name))
+        who.children.append(Child(token, policy.meta, account=wish.name))
+        if account.token_for and account.there and account.token_for != account.there:
+            who.replaced = frozenset({token})
+    return who

@@ -1,0 +1,119 @@
+"""Look at Azure for one resource: roles, role assignments, custom roles."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from entra_access.adapters.arm import Arm
+from entra_access.api.resources import CustomRole
+from entra_access.api.status import Item, Status
+from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.faults import Fault, Missing
+from entra_access.domain.naming import guid_in, scope_of
+from entra_access.domain.observed import Assignment, Definition, Seen
+from entra_access.domain.place import Place
+from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.seeing import each, seen
+from entra_access.reconcile.shared import Assignments
+
+ROLE_ID_SECONDS: Final = 3600.0
+"""For so long the GUID of a role's name is believed."""
+
+
+class AzureReader:
+    """Reads what plans need of Azure. What cannot be seen is a `Fault` in its place."""
+
+    def __init__(self, place: Place, arm: Arm, max_age: float) -> None:
+        self._place = place
+        self._arm = arm
+        self.assignments = Assignments(self._list, max_age)
+        self._role_ids: dict[str, tuple[str, float]] = {}
+
+    async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
+        """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
+
+        Scopes that the inventory names are looked at too: something may have to go there.
+        """
+        lines = [item for item in status.inventory if item.kind == ASSIGNMENT and item.id]
+        places = {one.lower(): one for one in (*(scope_of(item.id) for item in lines), *scopes)}
+        far = {key: scope for key, scope in places.items() if not self._place.covers(scope)}
+        near = [item for item in lines if self._place.covers(scope_of(item.id))]
+        wanted = list(far.values())
+        ids, (here, *elsewhere) = await asyncio.gather(
+            each(roles, lambda role: self._role_id(role, wanted)),
+            asyncio.gather(
+                seen(self._all_at(self._place.cluster_id, near)),
+                *(seen(self._all_at(scope, self._lines_at(lines, scope))) for scope in wanted),
+            ),
+        )
+        return {
+            "roles": ids,
+            "assignments": here,
+            "elsewhere": {
+                scope.lower(): _exactly_at(scope, found)
+                for scope, found in zip(wanted, elsewhere, strict=True)
+            },
+        }
+
+    async def definitions(
+        self, roles: Iterable[CustomRole], policy: str
+    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[str | None]]]:
+        """The custom roles of a policy by name, and the GUIDs of others that have such a name."""
+        wishes = {role.name: wished_definition(role, policy, self._place) for role in roles}
+        there = await each(wishes, lambda name: self._definition(wishes[name]))
+        missing = [name for name, found in there.items() if found is None]
+        others = await each(missing, lambda name: self._namesake(wishes[name]))
+        return there, others
+
+    async def _list(self, scope: str) -> tuple[Assignment, ...]:
+        return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
+
+    async def _all_at(self, scope: str, lines: Iterable[Item]) -> tuple[Assignment, ...]:
+        """What a list at the scope shows.
+
+        One that the inventory names and the list does not show is looked at itself: lists lag behind, and
+        a line in a status proves neither that it is there nor whose it is.
+        """
+        cluster = scope == self._place.cluster_id
+        listed = await self.assignments.get(
+            scope, self._place.covers if cluster else lambda one: one.lower() == scope.lower()
+        )
+        known = {one.name for one in listed}
+        unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
+        found = [await self._arm.assignment(scope_of(one), one.rpartition("/")[2]) for one in unlisted]
+        return (*listed, *(one for one in found if one))
+
+    @staticmethod
+    def _lines_at(lines: Iterable[Item], scope: str) -> list[Item]:
+        return [item for item in lines if scope_of(item.id).lower() == scope.lower()]
+
+    async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
+        """A built-in role is known everywhere; a custom one where it can be assigned."""
+        known, until = self._role_ids.get(role, ("", 0.0))
+        if time.monotonic() < until:
+            return known
+        for scope in (self._place.cluster_id, *scopes):
+            found = await self._arm.role_id(role, scope)
+            if found:
+                self._role_ids[role] = (found, time.monotonic() + ROLE_ID_SECONDS)
+                return found
+        raise Missing(role)
+
+    async def _definition(self, wish: Definition) -> Definition:
+        found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)
+        if found is None:
+            raise Missing(wish.name)
+        return found
+
+    async def _namesake(self, wish: Definition) -> str:
+        found = await self._arm.role_id(wish.name, wish.assignable_scopes[0])
+        if found is None or found == wish.guid:
+            raise Missing(wish.name)
+        return found
+
+
+def _exactly_at(scope: str, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
+    if isinstance(found, Fault):
+        return found
+    return tuple(one for one in found if one.scope.lower() == scope.lower())
