@@ -165,7 +165,7 @@ def honest(said: History) -> None:
     """Somebody waited and said why; nobody was Stalled; no reason was made up."""
     assert said.reasons("Reconciling") & HONEST
     assert said.reasons("Stalled") == set()
-    assert said.reasons("Reconciling") <= HONEST | {"CreatingGroup", "Restoring", "Changed", "Replicating"}
+    assert said.reasons("Reconciling") <= HONEST | {"Creating", "Restoring", "Changed", "Replicating"}
 
 
 @pytest.mark.parametrize("call", CREATION)
@@ -328,13 +328,13 @@ def test_made_again_at_once_after_deletion(storm: Cluster) -> None:
 
 _fresh: Iterator[str] = iter(
     (
-        "Azure Arc Kubernetes Viewer",
-        "Azure Arc Kubernetes Writer",
-        "Azure Arc Kubernetes Admin",
         "Azure Kubernetes Service RBAC Writer",
         "Azure Kubernetes Service RBAC Admin",
-        "Azure Arc Enabled Kubernetes Cluster User Role",
+        "Azure Kubernetes Service RBAC Cluster Admin",
+        "Azure Kubernetes Service Cluster Admin Role",
+        "Azure Kubernetes Service Cluster Monitoring User",
         "Azure Kubernetes Service Contributor Role",
+        "Azure Kubernetes Service Policy Add-on Deployment",
     )
 )
 

@@ -26,7 +26,8 @@ from support.life import (
     writes,
 )
 
-RBAC_READER = "Azure Kubernetes Service RBAC Reader"
+AKS_CONTRIBUTOR = "Azure Kubernetes Service Contributor Role"
+"""Gives nothing inside the cluster, so that what a person can do there is what bindings give."""
 FINALIZER = "entra-access.dev/cleanup"
 
 
@@ -40,7 +41,7 @@ def slow_entra(cluster: Cluster) -> Iterator[Cluster]:
 
 def full_policy(cluster: Cluster, *members: Person) -> Policy:
     """A policy that has made one of everything."""
-    roles = [{"role": AKS_USER}, {"role": RBAC_READER}]
+    roles = [{"role": AKS_USER}, {"role": AKS_CONTRIBUTOR}]
     grants = ceiling("view", rules=[READ_PODS])
     policy = new_policy(cluster, *members, azureRoles=roles, clusterRoles=["view"], grants=grants)
     policy.ready()
@@ -98,7 +99,7 @@ def test_a_deleted_policy_takes_all_that_it_made_in_order(cluster: Cluster) -> N
 def test_what_others_made_for_the_group_is_not_deleted(cluster: Cluster) -> None:
     """An assignment and a ClusterRoleBinding by a foreign hand stay when the policy goes."""
     policy = full_policy(cluster)
-    theirs = cluster.azure.assign(policy.group_id, RBAC_READER, seed.RESOURCE_GROUP)
+    theirs = cluster.azure.assign(policy.group_id, AKS_CONTRIBUTOR, seed.RESOURCE_GROUP)
     at_cluster = cluster.azure.assign(policy.group_id, "Reader", seed.CLUSTER_ID)
     group, binding = policy.group_id, cluster.unique("theirs")
     cluster.kubectl("create", "clusterrolebinding", binding, "--clusterrole=view", f"--group={group}")
@@ -134,7 +135,7 @@ def test_deleted_and_applied_again_at_once_gives_the_same_group_back(
     assert policy.group_id == group
     assert groups(cluster, policy) == [group]
     assert deleted_groups(cluster, policy) == []
-    assert {a["roleName"] for a in cluster.azure.assignments(group)} == {AKS_USER, RBAC_READER}
+    assert {a["roleName"] for a in cluster.azure.assignments(group)} == {AKS_USER, AKS_CONTRIBUTOR}
     cluster.ready("ngrant", "work", namespace)
     gets(cluster, stays, "list", "pods", namespace)
     assert not may(cluster, leaves, "list", "pods", namespace)

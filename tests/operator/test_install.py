@@ -99,10 +99,12 @@ MAY = [
         for verb in ("get", "list", "watch")
     ),
     ("patch", f"accesspolicies.{OURS}"),
+    ("patch", f"namespacegrants.{OURS}"),
     ("patch", f"accesspolicies.{OURS}/status"),
     ("patch", f"namespacegrants.{OURS}/status"),
     *(
-        (verb, f"roles.{RBAC}")
+        (verb, f"{kind}.{RBAC}")
+        for kind in ("roles", "clusterroles")
         for verb in ("get", "list", "watch", "create", "patch", "delete", "escalate", "bind")
     ),
     *(
@@ -110,19 +112,20 @@ MAY = [
         for kind in ("rolebindings", "clusterrolebindings")
         for verb in ("get", "list", "watch", "create", "patch", "delete")
     ),
-    *((verb, f"clusterroles.{RBAC}") for verb in ("list", "watch", "bind")),
+    *((verb, "serviceaccounts") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    *((verb, "secrets") for verb in ("get", "create", "delete")),
     *((verb, "namespaces") for verb in ("get", "list", "watch")),
     ("create", "events"),
 ]
 MAY_NOT = [
-    *((verb, "secrets") for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
+    *((verb, "secrets") for verb in ("list", "watch", "update", "patch")),
     *((verb, "configmaps") for verb in ("get", "list", "create", "patch")),
     *((verb, "pods") for verb in ("get", "list", "create", "delete", "patch")),
-    *((verb, f"clusterroles.{RBAC}") for verb in ("create", "update", "patch", "delete", "escalate")),
+    *((verb, f"clusterroles.{RBAC}") for verb in ("update", "deletecollection")),
     *((verb, kind) for kind in ("users", "groups", "serviceaccounts") for verb in ("impersonate",)),
     *((verb, "namespaces") for verb in ("create", "update", "patch", "delete")),
     *((verb, f"accesspolicies.{OURS}") for verb in ("create", "update", "delete")),
-    *((verb, f"namespacegrants.{OURS}") for verb in ("create", "update", "patch", "delete")),
+    *((verb, f"namespacegrants.{OURS}") for verb in ("create", "update", "delete")),
     ("create", "pods/exec"),
     ("create", "serviceaccounts/token"),
     ("get", "nodes"),

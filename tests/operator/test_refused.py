@@ -37,11 +37,11 @@ def ruled(**rule: Any) -> Body:
 GROUP = "spec.subject.group"
 POLICIES: dict[str, tuple[Body, str, str]] = {
     "no subject": ({}, "spec.subject", "Required value"),
-    "empty subject": ({"subject": {}}, "spec.subject.group", "Required value"),
+    "empty subject": ({"subject": {}}, "spec.subject", "exactly one of group, existingGroup, user"),
     "two subjects": (
         {"subject": {"group": {"displayName": "x"}, "existingGroup": {"objectId": GUID}}},
-        'unknown field "spec.subject.existingGroup"',
-        "",
+        "spec.subject",
+        "exactly one of group, existingGroup, user, servicePrincipal and serviceAccount",
     ),
     "no display name": ({"subject": {"group": {}}}, f"{GROUP}.displayName", "Required value"),
     "empty display name": (group(displayName=""), f"{GROUP}.displayName", "at least 1 char"),
@@ -51,9 +51,9 @@ POLICIES: dict[str, tuple[Body, str, str]] = {
     "member with two identities": (
         group(members=[{"user": "a@b.de"}, {"user": "a@b.de", "group": GUID}]),
         f"{GROUP}.members[1]",
-        "exactly one of user and group",
+        "exactly one of user, group, servicePrincipal and policy",
     ),
-    "member with none": (group(members=[{}]), f"{GROUP}.members[0]", "exactly one of user and group"),
+    "member with none": (group(members=[{}]), f"{GROUP}.members[0]", "exactly one of user, group"),
     "member of an unknown kind": (
         group(members=[{"device": GUID}]),
         f'unknown field "{GROUP}.members[0].device"',
@@ -120,8 +120,8 @@ POLICIES: dict[str, tuple[Body, str, str]] = {
     ),
     "Azure role at an unknown scope": (
         policy(azureRoles=[{"role": "Reader", "scope": "/"}]),
-        'unknown field "spec.azureRoles[0].scope"',
-        "",
+        "spec.azureRoles[0].scope",
+        "scope must be Cluster or an ARM id",
     ),
     "ClusterRole with slash": (policy(clusterRoles=["a/b"]), "spec.clusterRoles[0]", "name of a ClusterRole"),
     "ClusterRole with space": (policy(clusterRoles=["a b"]), "spec.clusterRoles[0]", "name of a ClusterRole"),
@@ -155,11 +155,15 @@ GRANTS: dict[str, tuple[Body, str, str]] = {
     "no policy": ({"rules": [RULE]}, "spec.policyRef", "Required value"),
     "policy without name": ({"policyRef": {}, "rules": [RULE]}, "spec.policyRef.name", "Required value"),
     "empty policy name": ({"policyRef": {"name": ""}, "rules": [RULE]}, "spec.policyRef.name", "at least 1"),
-    "nothing given": ({"policyRef": {"name": "x"}}, "spec", "at least one of rules and clusterRoles"),
+    "nothing given": (
+        {"policyRef": {"name": "x"}},
+        "spec",
+        "at least one of rules, clusterRoles and azureRoles",
+    ),
     "empty lists given": (
         {"policyRef": {"name": "x"}, "rules": [], "clusterRoles": []},
         "spec",
-        "at least one of rules and clusterRoles",
+        "at least one of rules, clusterRoles and azureRoles",
     ),
     "rule without verbs": (ruled(verbs=None), "spec.rules[1].verbs", "Required value"),
     "rule with empty verbs": (ruled(verbs=[]), "spec.rules[1].verbs", "at least 1 items"),

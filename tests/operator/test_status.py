@@ -128,7 +128,7 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
     ]
     wide = fresh.kubectl("get", "apol,ngrant", "-A", "-o", "wide")
     assert headers(wide) == [
-        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "OBJECT ID", "STATUS"],
+        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "KIND", "OBJECT ID", "STATUS"],
         ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "AGE", "OBJECT ID", "STATUS"],
     ]
     for row in rows_of(wide):
@@ -247,6 +247,8 @@ def test_subject_counts_and_effective_by(cluster: Cluster) -> None:
     status = policy.ready()["status"]
     assert status["subject"] == {
         "kind": "Group",
+        "name": policy.entra()["id"],
+        "principalType": "Group",
         "objectId": policy.entra()["id"],
         "displayName": policy.name,
         "origin": "Created",
