@@ -169,7 +169,7 @@ def read_subject(raw: Mapping[str, Any]) -> Subject | None:
         origin=raw.get("origin", "Created"),
         name="" if name == object_id else name,
         namespace=raw.get("namespace", ""),
-        principal_type=raw.get("principalType", "Group"),
+        principal_type=raw.get("principalType", "Group") if object_id else "",
         reference=raw.get("reference", ""),
     )
 

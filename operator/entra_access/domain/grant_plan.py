@@ -8,7 +8,7 @@ from entra_access.api.status import Item, Subject, System
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
 from entra_access.domain.observed import GrantWorld, PolicyView
 from entra_access.domain.place import Place
@@ -64,9 +64,12 @@ def plan_grant_removal(
     """What takes away all that a grant made: bindings, then role assignments."""
     children = plan_children((), world.children, inventory, now)
     roles = plan_assignments((), None, owner, place, world, inventory)
+    # What could not be seen may be there, and would be left behind.
+    unseen = world.assignments
+    findings = [unseen.finding(Link.AZURE_ROLES, observing=True)] if isinstance(unseen, Fault) else []
     return Plan(
         changes=(*children.removals, *roles.removals),
-        findings=tuple(roles.findings),
+        findings=(*findings, *roles.findings),
         subject=_subject(world.policy),
         inventory=(*roles.inventory, *children.inventory),
     )

@@ -170,9 +170,9 @@ def plan_policy_removal(
     owner: Meta, place: Place, world: PolicyWorld, inventory: tuple[Item, ...], now: str
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group."""
-    findings = [
-        seen.finding(Link.SUBJECT, observing=True) for seen in (world.group,) if isinstance(seen, Fault)
-    ]
+    # What could not be seen may be there, and would be left behind.
+    unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
+    findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
     children = plan_children((), world.children, inventory, now)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")

@@ -215,7 +215,8 @@ def _plan_scope(
     principal = subject.object_id if subject else ""
     mine = {a.role_id for a in here.seen if principal and a.principal_id == principal}
     for role_id, one in here.wanted.items():
-        if subject and role_id not in mine:
+        # Without a type it is a service account, which Azure does not know.
+        if subject and subject.principal_type and role_id not in mine:
             part.additions.append(
                 AssignRole(
                     here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note

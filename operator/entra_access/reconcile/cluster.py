@@ -42,7 +42,12 @@ class ClusterWatch:
             self._said = fault.message
             return self._interval if isinstance(fault, Denied) else min(RETRY_SECONDS, self._interval)
         self._said = ""
-        if facts != self.facts:
-            self.facts = facts
+        before, self.facts = _noteworthy(self.facts), facts
+        if before != _noteworthy(facts):
             self._changed()
         return self._interval
+
+
+def _noteworthy(facts: ClusterFacts) -> tuple[bool, bool, bool]:
+    """What warnings come from: that all is as it should be is no news to anybody."""
+    return (facts.entra is False, facts.legacy, facts.azure_rbac is False)

@@ -93,12 +93,14 @@ class Gatherer:
             facts=self._cluster.facts,
         )
 
-    async def removal(self, meta: Meta, status: Status, now: datetime, *, group: bool) -> PolicyWorld:
-        """What there is of an AccessPolicy that is going. `group`: it can have made one."""
-        azure = await self._azure.world((), (), status)
+    async def removal(
+        self, meta: Meta, status: Status, now: datetime, *, group: bool, azure: bool
+    ) -> PolicyWorld:
+        """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
+        assigned = await self._azure.world((), (), status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children = await self._children(meta, status)
-        return PolicyWorld(group=found, children=children, **azure)
+        return PolicyWorld(group=found, children=children, **assigned)
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""

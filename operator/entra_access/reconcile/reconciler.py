@@ -204,9 +204,11 @@ class Reconciler:
     async def _removal_plan(self, meta: Meta, body: Body, old: Status, now: datetime) -> Plan:
         claims = self._cache.azure_claims
         if meta.kind is POLICY:
-            wished = "group" in ((body.get("spec") or {}).get("subject") or {})
-            group = wished or group_item(old.inventory) is not None
-            world = await self._gatherer.removal(meta, old, now, group=group)
+            spec = body.get("spec") or {}
+            account = "serviceAccount" in (spec.get("subject") or {})
+            in_azure = not account or any(item.system is System.AZURE for item in old.inventory)
+            group = "group" in (spec.get("subject") or {}) or group_item(old.inventory) is not None
+            world = await self._gatherer.removal(meta, old, now, group=group, azure=in_azure)
             claims.note(_key(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
             return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now))

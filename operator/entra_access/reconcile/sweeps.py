@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeps:
-    """Every `interval` seconds, give or take a fifth: compare the cache with full lists, queue all policies.
+    """Every `interval` seconds, give or take a fifth: compare the cache with full lists, look into Azure again.
 
     A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
     """
@@ -40,7 +40,7 @@ class Sweeps:
             except Fault as fault:
                 logger.warning("a round over all objects was not finished: %s", fault.message)
             # Spread over the interval, so that a round never is a rush on Graph and ARM.
-            for key in self._cache.keys(POLICY):
+            for key in filter(self._cache.needs_azure, self._cache.keys()):
                 self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - likewise
 
     async def compare(self) -> None:
