@@ -52,7 +52,15 @@ def plan_policy(
         plan = _only(who, world, inventory)
     else:
         plan = _whole(policy, place, world, inventory, now, who, who.subject)
-    return plan if policy.group else replace(plan, without=frozenset({Link.MEMBERS}))
+    return replace(plan, without=_links_without(policy))
+
+
+def _links_without(policy: AccessPolicy) -> frozenset[Link]:
+    """Only a group that the policy makes has members to look after, and Azure knows no service accounts."""
+    if policy.group:
+        return frozenset()
+    account = isinstance(policy.subject, ServiceAccountSubject)
+    return frozenset({Link.MEMBERS, Link.AZURE_ROLES} if account else {Link.MEMBERS})
 
 
 def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
@@ -152,6 +160,7 @@ def _counts(policy: AccessPolicy, who: Who, roles: RolePart, access: Access) -> 
         "namespaces": len(namespaces),
     }
     left_out = {"members"} if not policy.group else set()
+    left_out |= {"azureRoles"} if Link.AZURE_ROLES in _links_without(policy) else set()
     left_out |= {"roleBindings", "namespaces"} if not policy.namespaces else set()
     return {name: number for name, number in seen.items() if name not in left_out}
 
@@ -159,11 +168,13 @@ def _counts(policy: AccessPolicy, who: Who, roles: RolePart, access: Access) -> 
 def _summary(subject: Subject, counts: Mapping[str, int | None]) -> str:
     """As ``appdev has 2 members, 1 Azure role and 1 ClusterRole``."""
     parts = [count(counts["members"] or 0, "member")] if "members" in counts else []
-    parts.append(count(counts["azureRoles"] or 0, "Azure role"))
+    parts += [count(counts["azureRoles"] or 0, "Azure role")] if "azureRoles" in counts else []
     parts.append(count(counts["clusterRoleBindings"] or 0, "ClusterRole"))
     if counts.get("namespaces"):
         parts.append(f"access in {count(counts['namespaces'] or 0, 'namespace')}")
-    return f"{subject.display_name} has {', '.join(parts[:-1])} and {parts[-1]}"
+    *some, last = parts
+    listed = f"{', '.join(some)} and {last}" if some else last
+    return f"{subject.display_name} has {listed}"
 
 
 def plan_policy_removal(

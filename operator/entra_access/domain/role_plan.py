@@ -1,7 +1,7 @@
 """The part of a plan that is about Azure role assignments, for policies and for grants."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from entra_access.api.resources import Meta
@@ -208,7 +208,11 @@ def _plan_scope(
     held: _Held,
 ) -> None:
     if isinstance(here.seen, Fault):
-        part.findings.append(here.seen.finding(Link.AZURE_ROLES, observing=True))
+        finding = here.seen.finding(Link.AZURE_ROLES, observing=True)
+        wish = next(iter(here.wanted.values()), None)
+        if wish and not place.covers(here.scope):
+            finding = replace(finding, path=f"{wish.wish.path.removesuffix('.role')}.scope")
+        part.findings.append(finding)
         part.inventory += here.lines.values()
         part.count = None
         return

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeps:
-    """Every `interval` seconds, give or take a fifth: compare the cache with full lists, look into Azure again.
+    """Every `interval` seconds, give or take a fifth: compare the cache with full lists, look into Azure.
 
     A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
     """
