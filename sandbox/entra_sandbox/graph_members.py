@@ -82,7 +82,12 @@ def check_member_rights(graph: Graph, call: Call, group: Group, members: Sequenc
 def list_members(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/members."""
     graph.require(call, LIST_MEMBERS)
-    return _objects(graph, call, _listed(graph, graph.group(ref)), ref.get("cast"))
+    return _objects(graph, call, _listed(graph, graph.group(ref)), _cast(ref))
+
+
+def _cast(ref: dict[str, str]) -> str | None:
+    """The full name of the kind that a route is narrowed to: Graph takes ``graph.group`` for it too."""
+    return f"microsoft.{ref['cast']}" if ref.get("cast") else None
 
 
 def _listed(graph: Graph, group: Group) -> list[str]:
@@ -98,13 +103,13 @@ def list_transitive(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/transitiveMembers."""
     graph.require(call, LIST_MEMBERS)
     ids = graph.state.directory.transitive_members_of(graph.group(ref))
-    return _objects(graph, call, ids, ref.get("cast"))
+    return _objects(graph, call, ids, _cast(ref))
 
 
 def list_owners(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/owners."""
     graph.require(call, LIST_OWNERS)
-    return _objects(graph, call, list(graph.group(ref).owners), ref.get("cast"))
+    return _objects(graph, call, list(graph.group(ref).owners), _cast(ref))
 
 
 def list_refs(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -195,7 +200,7 @@ def remove_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
 
 def list_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /{kind}/{id}/memberOf and /transitiveMemberOf."""
-    return _objects(graph, call, _held_groups(graph, call, ref), ref.get("cast"))
+    return _objects(graph, call, _held_groups(graph, call, ref), _cast(ref))
 
 
 def count_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -207,8 +212,7 @@ def count_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
             "Request_UnsupportedQuery",
             "$count is only served with the header 'ConsistencyLevel: eventual'.",
         )
-    cast = ref.get("cast", "microsoft.graph.group").lower()
-    number = len(groups) if cast == "microsoft.graph.group" else 0
+    number = len(groups) if ref.get("cast", "graph.group").lower() == "graph.group" else 0
     return Reply(200, str(number), content_type="text/plain")
 
 
@@ -300,7 +304,7 @@ def _unfit(principal: Group, reference: str) -> Exception:
     )
 
 
-_CAST = r"(?:/(?P<cast>microsoft\.graph\.(?:user|group|servicePrincipal)))?"
+_CAST = r"(?:/(?:microsoft\.)?(?=graph\.)(?P<cast>graph\.(?:user|group|servicePrincipal)))?"
 _ANY = r"/(?P<kind>users|groups|servicePrincipals|directoryObjects)/(?P<id>[^/]+)"
 _MEMBER_OF = _ANY + r"/(?P<which>memberOf|transitiveMemberOf)" + _CAST
 

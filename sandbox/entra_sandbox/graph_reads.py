@@ -151,7 +151,7 @@ def validate(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
 ROUTES = (
     route("GET", "/users", list_users, 2),
     route("GET", r"/users/(?P<id>[^/]+)", read_user),
-    route("GET", r"/users\('(?P<key>[^'/]+)'\)", read_user),
+    route("GET", r"/users\('(?P<key>(?:[^']|'')+)'\)", read_user),
     route("GET", "/servicePrincipals", list_service_principals),
     route("GET", r"/servicePrincipals\(appId='(?P<app>[^']*)'\)", read_service_principal),
     route("GET", r"/servicePrincipals/(?P<id>[^/]+)", read_service_principal),

@@ -1,6 +1,6 @@
 """The operator's adapters, signed in to the sandbox of the test as the operator is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +59,37 @@ async def least(sandbox: RunningSandbox, identity: Identity) -> AsyncIterator[As
     made = make_credential(poor)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def graph_with(sandbox: RunningSandbox, identity: Identity) -> AsyncIterator[Callable[..., Graph]]:
+    """Make Microsoft Graph as an application calls it that has these permissions and no others."""
+    open_ones: list[Graph | AsyncTokenCredential] = []
+
+    def make(*permissions: str) -> Graph:
+        sandbox.client.change_app(seed.LEAST_CLIENT_ID, appRoles=list(permissions))
+        poor = make_credential(
+            replace(identity, client_id=seed.LEAST_CLIENT_ID, client_secret=seed.LEAST_SECRET)
+        )
+        made = Graph(poor, sandbox.url, sandbox.ca)
+        open_ones.extend((made, poor))
+        return made
+
+    yield make
+    for one in open_ones:
+        await one.close()
+
+
+@pytest.fixture
+def asked(sandbox: RunningSandbox) -> Callable[[], list[str]]:
+    """Tell what Graph and ARM were asked since this was called last: number, method, path and status."""
+
+    def tell() -> list[str]:
+        entries = [one for one in sandbox.client.journal() if one["kind"] in {"graph", "arm"}]
+        sandbox.client.clear_journal()
+        return [f"{one['method']} {one['path'].removeprefix('/v1.0')} {one['status']}" for one in entries]
+
+    return tell
 
 
 @pytest.fixture

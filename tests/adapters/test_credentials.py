@@ -17,6 +17,8 @@ from entra_sandbox import seed
 from support.sandbox import RunningSandbox
 
 SCOPE = seed.CLUSTER_ID
+OWN_ROLES = {seed.RBAC_ADMINISTRATOR, seed.CUSTOM_ROLE_AUTHOR}
+"""Those of the operator itself, above the cluster: all that is assigned in a new sandbox."""
 ISSUER = "https://issuer.example"
 SUBJECT = "system:serviceaccount:entra-access-system:entra-access-operator"
 Services = tuple[Graph, Arm]
@@ -61,7 +63,7 @@ async def faults(services: Services) -> list[Fault]:
     """What a call of each service ends with; it shows no secret."""
     graph, arm = services
     found = []
-    for call in (graph.deleted_groups(), arm.assignments_at(SCOPE)):
+    for call in (graph.deleted_groups(), arm.assignments(SCOPE, below=True)):
         with pytest.raises(Fault) as caught:
             await call
         for secret in (seed.OPERATOR_SECRET, "wrong-secret", "eyJ", "AADSTS"):
@@ -70,13 +72,18 @@ async def faults(services: Services) -> list[Fault]:
     return found
 
 
+async def roles_at_the_cluster(arm: Arm) -> set[str]:
+    """What is assigned at the cluster, above and below it."""
+    return {one.role_id for one in await arm.assignments(SCOPE, below=True)}
+
+
 async def test_a_client_secret_signs_in(
     signed_in: Callable[[Identity], Services], identity: Identity
 ) -> None:
     """One credential, two services."""
     graph, arm = signed_in(identity)
     assert await graph.deleted_groups() == ()
-    assert await arm.assignments_at(SCOPE) == ()
+    assert await roles_at_the_cluster(arm) == OWN_ROLES
 
 
 async def test_workload_identity_signs_in(
@@ -86,7 +93,7 @@ async def test_workload_identity_signs_in(
     graph, arm = signed_in(replace(identity, client_secret=None, token_file=str(token_file)))
 
     assert await graph.deleted_groups() == ()
-    assert await arm.assignments_at(SCOPE) == ()
+    assert await roles_at_the_cluster(arm) == OWN_ROLES
     asked = sandbox.client.journal(kind="signin", method="POST")
     assert asked
     assert all("client_assertion" in entry["body"] for entry in asked)
@@ -153,7 +160,7 @@ async def test_a_sign_in_that_fails_is_a_passing_fault(
 
     sandbox.client.clear_faults()
     assert await graph.deleted_groups() == ()
-    assert await arm.assignments_at(SCOPE) == ()
+    assert await roles_at_the_cluster(arm) == OWN_ROLES
 
 
 async def test_a_sign_in_that_cannot_be_reached_is_unavailable(

@@ -13,7 +13,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
 
 from entra_access.adapters import arm as arm_room
-from entra_access.adapters import graph as graph_room
+from entra_access.adapters import graph_http as graph_room
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
 from entra_access.api.resources import Reference
@@ -26,6 +26,8 @@ from entra_access.domain.faults import (
     Throttled,
     Unavailable,
 )
+from entra_access.domain.naming import assignment_id, definition_id
+from entra_access.domain.observed import Assignment, Definition
 from entra_sandbox import seed
 from support.answers import Answers, FixedCredential
 from support.azure import AKS_READER
@@ -33,6 +35,7 @@ from support.sandbox import RunningSandbox
 
 GUID = "12345678-1234-4234-8234-123456789012"
 SCOPE = seed.CLUSTER_ID
+GROUP_SCOPE = seed.RESOURCE_GROUP
 BODY = "A fault was asked for."
 GRAPH_CALLS: dict[str, Callable[[Graph], Awaitable[object]]] = {
     "group_by_unique_name": lambda g: g.group_by_unique_name("x"),
@@ -50,15 +53,37 @@ GRAPH_CALLS: dict[str, Callable[[Graph], Awaitable[object]]] = {
     "remove members": lambda g: g.remove(GUID, "members", GUID),
     "remove owners": lambda g: g.remove(GUID, "owners", GUID),
     "user": lambda g: g.principal(Reference("user", "a@contoso.com")),
+    "$user": lambda g: g.principal(Reference("user", "$a@contoso.com")),
     "group member": lambda g: g.principal(Reference("group", GUID)),
+    "application": lambda g: g.principal(Reference("servicePrincipal", GUID, "appId")),
+    "service principal": lambda g: g.principal(Reference("servicePrincipal", GUID, "objectId")),
+    "either of the two": lambda g: g.principal(Reference("servicePrincipal", GUID)),
+    "is_direct_member": lambda g: g.is_direct_member(GUID, GUID),
+    "groups_of": lambda g: g.groups_of(GUID),
 }
 ARM_CALLS: dict[str, Callable[[Arm], Awaitable[object]]] = {
-    "assignments_at": lambda a: a.assignments_at(SCOPE),
+    "assignments": lambda a: a.assignments(SCOPE, below=False),
+    "assignments below": lambda a: a.assignments(SCOPE, below=True),
+    "assignment": lambda a: a.assignment(SCOPE, GUID),
     "role by name": lambda a: a.role_id("Reader", SCOPE),
     "role by id": lambda a: a.role_id(GUID, SCOPE),
-    "assign": lambda a: a.assign(SCOPE, GUID, AKS_READER, GUID, "x"),
-    "unassign": lambda a: a.unassign(f"{SCOPE}/providers/Microsoft.Authorization/roleAssignments/{GUID}"),
+    "assign": lambda a: a.assign(Assignment(GUID, SCOPE, GUID, AKS_READER, "x"), "Group"),
+    "unassign": lambda a: a.unassign(assignment_id(SCOPE, GUID)),
+    "definition": lambda a: a.definition(GROUP_SCOPE, GUID),
+    "define": lambda a: a.define(GROUP_SCOPE, Definition(GUID, "x", "", (GROUP_SCOPE,))),
+    "undefine": lambda a: a.undefine(definition_id(GROUP_SCOPE, GUID)),
+    "cluster_facts": lambda a: a.cluster_facts(SCOPE),
 }
+GRAPH_READS = [
+    "deleted_groups",
+    "group",
+    "$user",
+    "group member",
+    "application",
+    "is_direct_member",
+    "groups_of",
+]
+ARM_READS = ["assignments below", "assignment", "role by name", "definition", "cluster_facts"]
 BROKEN: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
     "502": {"status": 502},
@@ -108,7 +133,7 @@ async def test_a_server_that_asks_for_patience_is_given_it(
     sandbox.client.fault(status=503, retry_after=7, count=None, path_regex="/groups|/roleAssignments")
 
     assert (await fault_of(graph.group(GUID))).retry_after == 7
-    assert (await fault_of(arm.assignments_at(SCOPE))).retry_after == 7
+    assert (await fault_of(arm.assignments(SCOPE, below=True))).retry_after == 7
 
 
 @pytest.mark.parametrize("call", GRAPH_CALLS)
@@ -131,7 +156,7 @@ async def test_arm_throttles_any_call(arm: Arm, sandbox: RunningSandbox, call: s
     sandbox.client.fault(kind="arm", status=429, retry_after=17)
 
     fault = await fault_of(ARM_CALLS[call](arm))
-    second = await fault_of(arm.assignments_at(SCOPE))
+    second = await fault_of(arm.assignments(SCOPE, below=True))
 
     assert (type(fault), fault.retry_after) == (Throttled, 17)
     assert type(second) is Throttled
@@ -144,7 +169,7 @@ async def test_the_gate_opens_when_the_time_is_over(graph: Graph, arm: Arm, sand
     await fault_of(graph.group(GUID))
     closed_at = time.monotonic()
 
-    await arm.assignments_at(SCOPE)
+    await arm.assignments(SCOPE, below=True)
     results = await asyncio.gather(*(call(graph) for call in GRAPH_CALLS.values()), return_exceptions=True)
     assert {type(result) for result in results} == {Throttled}
 
@@ -192,7 +217,7 @@ async def test_retry_after_in_every_form(answers: Answers, header: str, least: f
     graph = Graph(FixedCredential(), answers.url, answers.ca)
     arm = Arm(FixedCredential(), answers.url, seed.SUBSCRIPTION_ID, answers.ca)
     try:
-        faults = [await fault_of(graph.group(GUID)), await fault_of(arm.assignments_at(SCOPE))]
+        faults = [await fault_of(graph.group(GUID)), await fault_of(arm.assignments(SCOPE, below=True))]
     finally:
         await graph.close()
         await arm.close()
@@ -229,18 +254,18 @@ async def test_an_answer_that_is_not_the_services_own_is_unavailable(
     answers.says(status, body, Content_Type=content_type)
     if service == "graph":
         graph = Graph(FixedCredential(), answers.url, answers.ca)
-        calls: list[Awaitable[object]] = [graph.deleted_groups(), graph.group(GUID)]
+        calls = [GRAPH_CALLS[name](graph) for name in GRAPH_READS]
         close = graph.close
     else:
         arm = Arm(FixedCredential(), answers.url, seed.SUBSCRIPTION_ID, answers.ca)
-        calls = [arm.assignments_at(SCOPE), arm.role_id("Reader", SCOPE)]
+        calls = [ARM_CALLS[name](arm) for name in ARM_READS]
         close = arm.close
     try:
         found = await asyncio.gather(*calls, return_exceptions=True)
     finally:
         await close()
 
-    assert [type(one) for one in found] == [Unavailable, Unavailable]
+    assert {type(one) for one in found} == {Unavailable}
 
 
 @pytest.mark.parametrize("call", GRAPH_CALLS)
@@ -281,7 +306,7 @@ async def test_an_application_without_permission_is_denied(
 async def test_an_application_without_role_is_denied(
     sandbox: RunningSandbox, least: AsyncTokenCredential, call: str
 ) -> None:
-    """The message names the Azure role to give."""
+    """The message names the Azure role to give, or the right of custom roles."""
     sandbox.client.add_group("x", id=GUID)
     arm = Arm(least, sandbox.url, seed.SUBSCRIPTION_ID, sandbox.ca)
     try:
@@ -290,7 +315,9 @@ async def test_an_application_without_role_is_denied(
         await arm.close()
 
     assert type(fault) is Denied
-    assert "Role Based Access Control Administrator" in fault.message
+    custom = dict.fromkeys(("definition", "define", "undefine"), "roleDefinitions/write")
+    rights = {**custom, "cluster_facts": "the role Reader"}
+    assert rights.get(call, "Role Based Access Control Administrator") in fault.message
 
 
 async def test_a_404_means_what_was_known_before(graph: Graph, arm: Arm, sandbox: RunningSandbox) -> None:
@@ -302,8 +329,8 @@ async def test_a_404_means_what_was_known_before(graph: Graph, arm: Arm, sandbox
     assert type(await fault_of(graph.delete_group(GUID))) is Replicating
     assert type(await fault_of(graph.groups_named("x"))) is Unavailable
     assert type(await fault_of(graph.deleted_groups())) is Unavailable
-    assert type(await fault_of(arm.assignments_at(SCOPE))) is Missing
-    assert type(await fault_of(arm.assign(SCOPE, GUID, AKS_READER, GUID, "x"))) is Missing
+    assert type(await fault_of(arm.assignments(SCOPE, below=True))) is Missing
+    assert type(await fault_of(ARM_CALLS["assign"](arm))) is Missing
 
 
 async def test_a_service_that_does_not_answer_is_given_up(
@@ -326,7 +353,9 @@ async def test_a_service_that_does_not_answer_is_given_up(
     sandbox.client.fault(kind="arm", delay_seconds=3, count=None)
     began = time.monotonic()
     try:
-        faults = await asyncio.gather(fault_of(graph.group(GUID)), fault_of(arm.assignments_at(SCOPE)))
+        faults = await asyncio.gather(
+            fault_of(graph.group(GUID)), fault_of(arm.assignments(SCOPE, below=True))
+        )
     finally:
         await graph.close()
         await arm.close()
@@ -349,7 +378,7 @@ async def test_a_service_that_is_not_there_is_unavailable(
         arm = Arm(FixedCredential(), url, seed.SUBSCRIPTION_ID, ca)
         try:
             assert type(await fault_of(graph.group(GUID))) is Unavailable
-            assert type(await fault_of(arm.assignments_at(SCOPE))) is Unavailable
+            assert type(await fault_of(arm.assignments(SCOPE, below=True))) is Unavailable
         finally:
             await graph.close()
             await arm.close()

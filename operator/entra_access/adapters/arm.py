@@ -41,6 +41,7 @@ SERVICE: Final = "Azure Resource Manager"
 MANAGED_CLUSTERS: Final = "2024-09-01"
 CONNECTED_CLUSTERS: Final = "2024-01-01"
 """The versions of the two kinds' own APIs."""
+READ_CLUSTER: Final = "read the cluster's resource"
 DEFINITIONS: Final = "/providers/Microsoft.Authorization/roleDefinitions"
 
 
@@ -118,10 +119,9 @@ class Arm:
         """The role definition with that GUID, or None."""
         async with self._translated("read a custom role", scope):
             try:
-                found = await self._client.role_definitions.get(scope, guid)
+                return _definition(await self._client.role_definitions.get(scope, guid))
             except ResourceNotFoundError:
                 return None
-        return _definition(found)
 
     async def define(self, scope: str, definition: Definition) -> None:
         """Make the custom role, or change it to be so. The same call may be repeated.
@@ -174,7 +174,7 @@ class Arm:
         arc = "/connectedclusters/" in cluster_id.lower()
         version = CONNECTED_CLUSTERS if arc else MANAGED_CLUSTERS
         request = HttpRequest("GET", cluster_id, params={"api-version": version})
-        async with self._translated("read the cluster's resource", cluster_id):
+        async with self._translated(READ_CLUSTER, cluster_id):
             answer = await self._client._send_request(request)  # noqa: SLF001 - the SDK's documented way to others
             if answer.status_code != 200:
                 raise HttpResponseError(response=answer)
@@ -244,19 +244,28 @@ class Arm:
             seconds = retry_after(headers, DEFAULT_RETRY_AFTER) or 0.0
             self._gate.close_for(seconds)
             return Throttled(f"{SERVICE} is throttling; it was to {doing}", retry_after=seconds)
+        if status == 401:
+            return SignInFailed(f"{SERVICE} refused the operator's identity to {doing}")
         if status >= 500 or status < 400 or status == 408:
             wait = retry_after(headers, None)
             return Unavailable(f"{SERVICE} answered {status} when asked to {doing}", retry_after=wait)
         if status == 403:
-            return Denied(f"the operator's identity may not {doing} ({code}): give it {_right(doing, scope)}")
+            right = _right(doing, scope, linked=code == "LinkedAuthorizationFailed")
+            return Denied(f"the operator's identity may not {doing} ({code}): give it {right}")
         if status == 404:
             return Missing(f"not there when asked to {doing} ({code})")
         return _refusal(status, code, doing)
 
 
-def _right(doing: str, scope: str) -> str:
-    """What the operator's identity lacks when it is refused something."""
+def _right(doing: str, scope: str, *, linked: bool) -> str:
+    """What the operator's identity lacks when it is refused something; `linked`: at another scope than asked.
+
+    Source: https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    """
     where = "the cluster or above it" if in_cluster(scope) else f"{scope} or above it"
+    where = "each of its assignable scopes" if linked else where
+    if doing == READ_CLUSTER:
+        return f"the role Reader on {where}"
     if "custom role" in doing:
         return f"a role with Microsoft.Authorization/roleDefinitions/write and /delete on {where}"
     return f"the role Role Based Access Control Administrator on {where}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from azure.core.credentials_async import AsyncTokenCredential
 from kiota_abstractions.method import Method
@@ -14,6 +15,7 @@ from entra_access.domain.observed import Group, Principal
 PAGE: Final = 999
 MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
+USER_FIELDS: Final = "id,userPrincipalName,displayName,userType"
 GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
 
 
@@ -207,9 +209,11 @@ class Graph:
         builder = users.by_user_id(name)
         if name.startswith("$"):
             # A name that begins with a dollar sign must be in quotes: /users('$x@contoso.com')
-            builder = users.with_url(f"{self._http.base}/users('{name}')").by_user_id("")
-        fields = "id,userPrincipalName,displayName,userType"
-        item = await self._http.find(builder, "look up a user", select=fields)
+            quoted = quote(name.replace("'", "''"), safe="'$")
+            # To a whole address the SDK adds no query.
+            url = f"{self._http.base}/users('{quoted}')?$select={USER_FIELDS}"
+            builder = users.with_url(url).by_user_id("")
+        item = await self._http.find(builder, "look up a user", select=USER_FIELDS)
         return _principal(item) if item else None
 
     async def is_direct_member(self, group_id: str, service_principal_id: str) -> bool:

@@ -203,7 +203,7 @@ def _right(doing: str) -> str:
         return "User.Read.All"
     if "service principal" in doing:
         return "Application.Read.All"
-    if doing.startswith("add members"):
+    if doing.startswith(("add members", "remove members")):
         return "Group.ReadWrite.All, and Application.ReadWrite.All where a member is a service principal,"
     return "Group.ReadWrite.All"
 

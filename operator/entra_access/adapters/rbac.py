@@ -223,7 +223,7 @@ async def _translated(doing: str) -> AsyncIterator[None]:
         yield
     except ApiException as error:
         raise _fault(error, doing) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise Unavailable(f"cannot reach {SERVICE} to {doing}: {type(error).__name__}") from error
 
 

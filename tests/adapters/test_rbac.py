@@ -1,0 +1,281 @@
+"""What is sent to the API server, byte by byte, and what its answers become. The rest needs a real one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+
+from entra_access.adapters.rbac import Kubernetes, path_of
+from entra_access.api.names import CLUSTER_ROLE, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
+from entra_access.api.resources import Meta, Rule
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import (
+    Changed,
+    Denied,
+    Fault,
+    Missing,
+    Rejected,
+    Taken,
+    Throttled,
+    Unavailable,
+)
+
+UID = "11111111-1111-4111-8111-111111111111"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+JSON = "application/json"
+HIDDEN = "what-only-the-holder-may-know"
+OWNER = Meta(POLICY, "appdev", None, "owner-uid", 1, "", deleting=False, finalizers=(), resource_version="1")
+ROLE_CHILD = Child(ChildRef(ROLE, "dev", "r"), OWNER, rules=(Rule(("get",), ("",), ("pods",)),))
+CLUSTER_CHILD = Child(ChildRef(CLUSTER_ROLE, None, "r"), OWNER, rules=(Rule(("get",), ("",), ("pods",)),))
+ACCOUNT = Child(ChildRef(SERVICE_ACCOUNT, "dev", "robot"), OWNER)
+TOKEN = Child(ChildRef(SECRET, "dev", "robot-token"), OWNER, account="robot")
+SECRETS = "/api/v1/namespaces/dev/secrets"
+
+
+@dataclass
+class Request:
+    """What the API server was sent."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: Any
+
+    @property
+    def line(self) -> str:
+        """Method and path."""
+        return f"{self.method} {self.target.partition('?')[0]}"
+
+
+@dataclass
+class ApiServer:
+    """Answers each request with the next prepared answer, and the last one again and again."""
+
+    url: str = ""
+    answers: list[tuple[int, bytes]] = field(default_factory=lambda: [(200, b"{}")])
+    requests: list[Request] = field(default_factory=list)
+
+    def says(self, *answers: tuple[int, object]) -> None:
+        """Prepare the answers: a status and what is sent as JSON, or bytes as they are."""
+        self.answers = [
+            (status, body if isinstance(body, bytes) else json.dumps(body).encode())
+            for status, body in answers
+        ]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and close; the status 0 closes at once."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, target, _ = head[0].split(" ")
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.requests.append(Request(method, target, headers, json.loads(body) if body else None))
+        status, data = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if status:
+            start = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            writer.write(f"{start}content-length: {len(data)}\r\n\r\n".encode() + data)
+            await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    """An API server of a few lines."""
+    api = ApiServer()
+    listening = await asyncio.start_server(api.serve, "127.0.0.1", 0)
+    api.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    yield api
+    listening.close()
+    await listening.wait_closed()
+
+
+@pytest.fixture
+async def kubernetes(server: ApiServer) -> AsyncIterator[Kubernetes]:
+    """Kubernetes, as the operator calls it, at that server."""
+    made = Kubernetes(ApiClient(Configuration(host=server.url)))
+    yield made
+    await made.close()
+
+
+def status(code: int, message: str = "") -> tuple[int, object]:
+    """The API server's refusal."""
+    return code, {"kind": "Status", "status": "Failure", "code": code, "message": message}
+
+
+def there(owner: str = OWNER.uid, manager: str = "helm") -> dict[str, Any]:
+    """An object that is there already."""
+    owners = [{"apiVersion": "entra-access.dev/v1alpha1", "kind": "AccessPolicy", "uid": owner}]
+    metadata = {"name": "x", "uid": UID, "ownerReferences": owners, "managedFields": [{"manager": manager}]}
+    return {"metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    "child", [ROLE_CHILD, CLUSTER_CHILD, ACCOUNT, TOKEN], ids=lambda c: str(c.ref.kind.kind)
+)
+async def test_a_child_that_is_new_is_created_in_one_request(
+    kubernetes: Kubernetes, server: ApiServer, child: Child
+) -> None:
+    """By a POST, which takes nothing over, under the operator's name."""
+    await kubernetes.apply_child(child, None, None)
+
+    (request,) = server.requests
+    assert request.line == f"POST {path_of(child.ref.kind, child.ref.namespace, None)}"
+    assert "fieldManager=entra-access-operator" in request.target
+    assert request.headers["content-type"] == JSON
+    assert request.body == child.manifest()
+    assert request.body["metadata"]["ownerReferences"][0]["uid"] == OWNER.uid
+
+
+async def test_a_token_is_asked_for_by_its_type_and_account(
+    kubernetes: Kubernetes, server: ApiServer
+) -> None:
+    """Kubernetes fills it; nothing of the operator's is in it."""
+    await kubernetes.apply_child(TOKEN, None, None)
+
+    body = server.requests[0].body
+    assert body["type"] == "kubernetes.io/service-account-token"
+    assert body["metadata"]["annotations"]["kubernetes.io/service-account.name"] == "robot"
+    assert not {"data", "stringData"} & body.keys()
+
+
+@pytest.mark.parametrize(("child", "accept"), [(TOKEN, METADATA), (ROLE_CHILD, JSON), (ACCOUNT, JSON)])
+async def test_what_a_secret_holds_is_never_asked_for(
+    kubernetes: Kubernetes, server: ApiServer, child: Child, accept: str
+) -> None:
+    """Created, found to be there, read, deleted: of a Secret always the metadata alone."""
+    kind, namespace, name = child.ref.kind, child.ref.namespace, child.ref.name
+    server.says(status(409), (200, there()), (200, there()))
+    await kubernetes.apply_child(child, None, None)
+    await kubernetes.get(kind, namespace, name)
+    await kubernetes.delete_child(child.ref, UID)
+
+    asked = [request for request in server.requests if request.method in {"POST", "GET", "DELETE"}]
+    assert [request.method for request in asked] == ["POST", "GET", "GET", "DELETE"]
+    assert {request.headers["accept"] for request in asked} == {accept}
+
+
+async def test_a_token_of_ours_that_is_there_already_is_left_as_it_is(
+    kubernetes: Kubernetes, server: ApiServer
+) -> None:
+    """There is nothing in it that could be put right, and the operator may not change Secrets."""
+    server.says(status(409), (200, there()))
+
+    assert await kubernetes.apply_child(TOKEN, None, None) == there()
+    assert [request.line for request in server.requests] == [f"POST {SECRETS}", f"GET {SECRETS}/robot-token"]
+
+
+async def test_a_role_of_ours_that_was_not_seen_is_gone_on_with(
+    kubernetes: Kubernetes, server: ApiServer
+) -> None:
+    """The watch is late: it is applied over, as that object and no other."""
+    server.says(status(409), (200, there()), (200, there()))
+
+    await kubernetes.apply_child(ROLE_CHILD, None, None)
+
+    path = path_of(ROLE, "dev", "r")
+    assert [request.line for request in server.requests][1:] == [f"GET {path}", f"PATCH {path}"]
+    patch = server.requests[-1]
+    assert patch.headers["content-type"] == "application/apply-patch+yaml"
+    assert "force=true" in patch.target
+    assert patch.body["metadata"]["uid"] == UID
+
+
+@pytest.mark.parametrize("child", [ROLE_CHILD, ACCOUNT, TOKEN], ids=lambda c: str(c.ref.kind.kind))
+async def test_what_somebody_else_made_is_never_taken_over(
+    kubernetes: Kubernetes, server: ApiServer, child: Child
+) -> None:
+    """The message names the object and who made it; nothing is written."""
+    server.says(status(409), (200, there(owner="another", manager="kubectl-create")))
+
+    with pytest.raises(Taken, match=f"{child.ref} is already there .*by kubectl-create"):
+        await kubernetes.apply_child(child, None, None)
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_what_is_there_is_changed_as_that_object(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """One apply with the UID that was seen."""
+    await kubernetes.apply_child(ROLE_CHILD, None, UID)
+
+    (request,) = server.requests
+    assert request.line == f"PATCH {path_of(ROLE, 'dev', 'r')}"
+    assert request.body["metadata"]["uid"] == UID
+
+
+@pytest.mark.parametrize("answer", [(200, {}), status(404), status(409)], ids=["200", "404", "409"])
+@pytest.mark.parametrize("child", [ROLE_CHILD, ACCOUNT, TOKEN], ids=lambda c: str(c.ref.kind.kind))
+async def test_a_child_is_deleted_if_it_is_still_that_one(
+    kubernetes: Kubernetes, server: ApiServer, child: Child, answer: tuple[int, object]
+) -> None:
+    """Gone, or another one of that name: both count as deleted."""
+    server.says(answer)
+
+    await kubernetes.delete_child(child.ref, UID)
+
+    (request,) = server.requests
+    assert request.line == f"DELETE {path_of(child.ref.kind, 'dev', child.ref.name)}"
+    assert request.body == {"preconditions": {"uid": UID}}
+
+
+CALLS: dict[str, Callable[[Kubernetes], Awaitable[object]]] = {
+    "create": lambda k: k.apply_child(TOKEN, None, None),
+    "apply": lambda k: k.apply_child(ROLE_CHILD, None, UID),
+    "list": lambda k: k.list_all(ROLE),
+    "status": lambda k: k.apply_status(OWNER, {}),
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ((0, b""), Unavailable),
+        (status(401, HIDDEN), Unavailable),
+        (status(403, HIDDEN), Denied),
+        (status(403, f"{HIDDEN} because it is being terminated"), Unavailable),
+        ((403, HIDDEN.encode()), Denied),
+        (status(404, HIDDEN), Missing),
+        (status(422, HIDDEN), Rejected),
+        (status(429, HIDDEN), Throttled),
+        (status(500, HIDDEN), Unavailable),
+        ((503, f"<html>{HIDDEN}".encode()), Unavailable),
+        ((200, f"<html>{HIDDEN}".encode()), Unavailable),
+        ((200, b""), Unavailable),
+        ((200, b"\xff\xfe\x00"), Unavailable),
+    ],
+)
+@pytest.mark.parametrize("call", CALLS)
+async def test_what_goes_wrong_becomes_a_fault_that_shows_nothing(
+    kubernetes: Kubernetes, server: ApiServer, call: str, answer: tuple[int, object], fault: type[Fault]
+) -> None:
+    """In the operator's own words; nothing that the server said is in them."""
+    server.says(answer)
+
+    with pytest.raises(Fault) as caught:
+        await CALLS[call](kubernetes)
+
+    assert type(caught.value) is fault
+    assert HIDDEN not in f"{caught.value!r} {caught.value}"
+
+
+async def test_a_conflict_on_what_was_seen_is_a_change(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """The object with that UID is gone, and perhaps another has its name."""
+    server.says(status(409, HIDDEN))
+    for call in ("apply", "status"):
+        with pytest.raises(Changed):
+            await CALLS[call](kubernetes)
+
+
+async def test_who_may_not_is_told_to_compare_its_role(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """The object is named, so that the missing right is."""
+    server.says(status(403))
+    with pytest.raises(Denied, match=r"may not create Secret dev/robot-token: compare its ClusterRole"):
+        await kubernetes.apply_child(TOKEN, None, None)
+
+
+async def test_what_is_not_there_is_none(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """Of any kind."""
+    server.says(status(404))
+    for kind in (ROLE, SERVICE_ACCOUNT, SECRET):
+        assert await kubernetes.get(kind, "dev", "x") is None
