@@ -17,6 +17,7 @@ from entra_access.api.names import (
 )
 from entra_access.api.resources import (
     AccessPolicy,
+    AzureRole,
     Ceiling,
     GroupSubject,
     LabelSelector,
@@ -27,11 +28,19 @@ from entra_access.api.resources import (
     Requirement,
     Rule,
 )
-from entra_access.api.status import Item, System
-from entra_access.domain.children import Child, ChildRef, SeenChild, seen_child
+from entra_access.api.status import Item, Subject, System
+from entra_access.domain.children import Child, ChildRef, RbacSubject, SeenChild, seen_child
 from entra_access.domain.faults import Fault
-from entra_access.domain.naming import assignment_id, assignment_name, binding_name, mail_nickname, role_name
+from entra_access.domain.naming import (
+    assignment_id,
+    assignment_name,
+    binding_name,
+    mail_nickname,
+    role_name,
+    unique_name,
+)
 from entra_access.domain.observed import Assignment, GrantWorld, Group, PolicyView, PolicyWorld, Principal
+from entra_access.domain.place import Place
 
 T = TypeVar("T")
 EVERYWHERE: Final = LabelSelector((), ())
@@ -42,7 +51,8 @@ SCOPE: Final = (
     "/subscriptions/99999999-0000-0000-0000-000000000000/resourceGroups/rg"
     "/providers/Microsoft.ContainerService/managedClusters/aks"
 )
-UNIQUE: Final = "entra-access-owner-appdev"
+PLACE: Final = Place(SCOPE, "owner")
+UNIQUE: Final = unique_name(PLACE.owner_id, "appdev")
 GROUP_ID: Final = "aaaaaaaa-0000-0000-0000-00000000000a"
 POLICY_UID: Final = "uid-of-appdev"
 GRANT_UID: Final = "uid-of-dev-access"
@@ -97,9 +107,14 @@ def a_selector(*requirements: tuple[str, str, str], **labels: str) -> LabelSelec
     )
 
 
-def a_ceiling(*rules: Rule, cluster_roles: str = "", namespaces: LabelSelector = EVERYWHERE) -> Ceiling:
+def a_ceiling(
+    *rules: Rule,
+    cluster_roles: str = "",
+    namespaces: LabelSelector = EVERYWHERE,
+    azure_roles: tuple[str, ...] = (),
+) -> Ceiling:
     """A ceiling, in every namespace unless told otherwise."""
-    return Ceiling(namespaces, words(cluster_roles), rules)
+    return Ceiling(namespaces, words(cluster_roles), rules, azure_roles)
 
 
 def ref(value: str, kind: str = "user") -> Reference:
@@ -122,7 +137,10 @@ def a_policy(
     meta: Meta | None = None,
     **group: Any,
 ) -> AccessPolicy:
-    """An AccessPolicy named ``appdev`` with a group of that name. Lists are given in words."""
+    """An AccessPolicy named ``appdev`` with a group of that name. Lists are given in words.
+
+    The Azure roles are at the cluster.
+    """
     wish: dict[str, Any] = {
         "display_name": "appdev",
         "mail_nickname": None,
@@ -133,17 +151,34 @@ def a_policy(
     }
     return AccessPolicy(
         meta=meta or a_meta(),
-        group=GroupSubject(**(wish | group)),
-        azure_roles=words(azure_roles),
+        subject=GroupSubject(**(wish | group)),
+        azure_roles=tuple(AzureRole(role) for role in words(azure_roles)),
         cluster_roles=words(cluster_roles),
         ceiling=ceiling,
     )
 
 
-def a_grant(*rules: Rule, cluster_roles: str = "", **meta: Any) -> NamespaceGrant:
+def group_of(policy: AccessPolicy) -> GroupSubject:
+    """The group that the policy makes, where the test knows that it makes one."""
+    assert policy.group is not None
+    return policy.group
+
+
+def role_names(policy: AccessPolicy) -> list[str]:
+    """The Azure roles of a policy, as its spec names them."""
+    return [one.role for one in policy.azure_roles]
+
+
+def a_grant(
+    *rules: Rule, cluster_roles: str = "", azure_roles: tuple[str, ...] = (), **meta: Any
+) -> NamespaceGrant:
     """A NamespaceGrant ``dev/dev-access`` of the policy ``appdev``."""
     return NamespaceGrant(
-        a_meta(GRANT, meta.pop("name", "dev-access"), **meta), "appdev", rules, words(cluster_roles)
+        a_meta(GRANT, meta.pop("name", "dev-access"), **meta),
+        "appdev",
+        rules,
+        words(cluster_roles),
+        azure_roles,
     )
 
 
@@ -165,8 +200,9 @@ def group_line(group_id: str = GROUP_ID) -> Item:
 
 
 def an_assignment(role: str, group_id: str = GROUP_ID, *, name: str = "", scope: str = SCOPE) -> Assignment:
-    """An assignment of the role; by the name that the operator would give it unless told otherwise."""
-    return Assignment(name or assignment_name(scope, group_id, guid(role)), scope, group_id, guid(role))
+    """An assignment of the role as the operator makes it for the policy; with a `name`, by another hand."""
+    own = assignment_name(scope, group_id, guid(role))
+    return Assignment(name or own, scope, group_id, guid(role), "" if name else PLACE.note(a_meta()))
 
 
 def role_line(role: str, group_id: str = GROUP_ID) -> Item:
@@ -175,12 +211,17 @@ def role_line(role: str, group_id: str = GROUP_ID) -> Item:
     return Item(System.AZURE, "RoleAssignment", role, assignment_id(SCOPE, name))
 
 
+def for_group(group_id: str | None = GROUP_ID) -> RbacSubject:
+    """The subject of a binding for the group; None: for the group that the same plan makes."""
+    return RbacSubject("Group", group_id or "")
+
+
 def cluster_binding(role: str, group_id: str | None = GROUP_ID, meta: Meta | None = None) -> Child:
     """The policy's binding to a ClusterRole."""
     owner = meta or a_meta()
     name = f"entra-access-{binding_name(owner.name, 'ClusterRole', role)}"
     child = ChildRef(CLUSTER_ROLE_BINDING, None, name)
-    return Child(child, owner, role_kind=CLUSTER_ROLE.kind, role=role, group_id=group_id)
+    return Child(child, owner, role_kind=CLUSTER_ROLE.kind, role=role, subject=for_group(group_id))
 
 
 def grant_role(grant: NamespaceGrant) -> Child:
@@ -195,7 +236,7 @@ def grant_binding(
     """The grant's binding to a ClusterRole, or to the Role of its own rules."""
     name = role or role_name(grant.meta.name)
     child = ChildRef(ROLE_BINDING, grant.meta.namespace, binding_name(grant.meta.name, kind.kind, name))
-    return Child(child, grant.meta, role_kind=kind.kind, role=name, group_id=group_id)
+    return Child(child, grant.meta, role_kind=kind.kind, role=name, subject=for_group(group_id))
 
 
 def grant_children(grant: NamespaceGrant, group_id: str = GROUP_ID) -> list[Child]:
@@ -240,7 +281,7 @@ def child_line(child: Child | SeenChild) -> Item:
 
 def steady(policy: AccessPolicy, cluster_roles: str = "view edit") -> tuple[PolicyWorld, tuple[Item, ...]]:
     """The world in which all that the policy wishes is in place, and the inventory that tells of it."""
-    wish = policy.group
+    wish = group_of(policy)
     references = (*wish.members, *wish.owners)
     bindings = [cluster_binding(role) for role in policy.cluster_roles]
     world = PolicyWorld(
@@ -252,14 +293,14 @@ def steady(policy: AccessPolicy, cluster_roles: str = "view edit") -> tuple[Poli
         members=tuple(principal(one.value, one.kind) for one in wish.members),
         owners=tuple(principal(one.value, one.kind) for one in wish.owners),
         principals={one: principal(one.value, one.kind) for one in references},
-        roles={role: guid(role) for role in policy.azure_roles},
-        assignments=tuple(an_assignment(role) for role in policy.azure_roles),
+        roles={role: guid(role) for role in role_names(policy)},
+        assignments=tuple(an_assignment(role) for role in role_names(policy)),
         children=tuple(seen(binding) for binding in bindings),
         cluster_roles=frozenset(words(cluster_roles)),
     )
     lines = [
         group_line(),
-        *(role_line(role) for role in policy.azure_roles),
+        *(role_line(role) for role in role_names(policy)),
         *(child_line(b) for b in bindings),
     ]
     return world, tuple(lines)
@@ -280,8 +321,7 @@ def a_view(policy: AccessPolicy | None = None, **changes: Any) -> PolicyView:
         "deleting": False,
         "policy": policy,
         "unreadable": "" if policy else "spec.subject: must be given",
-        "subject_id": GROUP_ID,
-        "subject_name": "appdev",
+        "subject": Subject("Group", GROUP_ID, "appdev"),
     }
     return PolicyView(**(values | changes))
 
@@ -293,6 +333,8 @@ def grant_world(
     labels: Mapping[str, str] | None = None,
     ending: bool = False,
     cluster_roles: str = "view edit",
+    **azure: Any,
 ) -> GrantWorld:
     """What was seen for a grant."""
-    return GrantWorld(view, labels or {}, ending, tuple(children), frozenset(words(cluster_roles)))
+    known = frozenset(words(cluster_roles))
+    return GrantWorld(view, labels or {}, ending, tuple(children), known, **azure)

@@ -14,7 +14,7 @@ from entra_access.api.resources import AccessPolicy, Reference
 from entra_access.api.status import Status, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Denied, Fault, Severity, Throttled, Unavailable
+from entra_access.domain.faults import Denied, Fault, Throttled, Unavailable
 from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import Assignment, Group, PolicyWorld, Principal
 from entra_access.domain.plan import Plan
@@ -23,7 +23,7 @@ from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.outcome import make_status
 from entra_access.reconcile.shared import Assignments
-from unit.builders import AT, SCOPE, UNIQUE, body_of, guid
+from unit.builders import AT, PLACE, SCOPE, body_of, group_of, guid, role_names
 
 POLICY_KEY = Key("AccessPolicy", None, "appdev")
 
@@ -60,13 +60,13 @@ class Cloud:
         """What one pass sees."""
         group = self._seen(self.group)
         live = isinstance(group, Group) and not group.deleted
-        references = (*policy.group.members, *policy.group.owners)
+        references = (*group_of(policy).members, *group_of(policy).owners)
         return PolicyWorld(
             group=group,
             members=self._seen(tuple(self.relations["members"].values())) if live else (),
             owners=self._seen(tuple(self.relations["owners"].values())) if live else (),
             principals={one: self._seen(self._found(one)) for one in references},
-            roles={role: self._seen(self.roles.get(role)) for role in policy.azure_roles},
+            roles={role: self._seen(self.roles.get(role)) for role in role_names(policy)},
             assignments=self._seen(tuple(self.assignments.values())),
             children=self.cache.children(POLICY_KEY),
             cluster_roles=frozenset(self.cluster_roles),
@@ -77,7 +77,7 @@ class Cloud:
     async def step(self, policy: AccessPolicy) -> Plan:
         """One pass over the policy."""
         now = stamp(AT + timedelta(minutes=self.passes))
-        plan = plan_policy(policy, UNIQUE, SCOPE, self.look(policy), self.status.inventory, now)
+        plan = plan_policy(policy, PLACE, self.look(policy), self.status.inventory, now, self.status.subject)
         await self._carry_out(policy, plan)
         return plan
 
@@ -85,12 +85,12 @@ class Cloud:
         """One pass over a policy that is being deleted. Returns whether it may go now."""
         now = stamp(AT + timedelta(minutes=self.passes))
         world = self.look(policy)
-        plan = plan_policy_removal(world, self.status.inventory, SCOPE, now)
+        plan = plan_policy_removal(policy.meta, PLACE, world, self.status.inventory, now)
         applied = await self._carry_out(policy, plan)
-        return not any(one.severity > Severity.NOTE for one in (*plan.findings, *applied.findings))
+        return not any(one.severity.hinders for one in (*plan.findings, *applied.findings))
 
     async def _carry_out(self, policy: AccessPolicy, plan: Plan) -> Applied:
-        async def listed() -> tuple[Assignment, ...]:
+        async def listed(_: str) -> tuple[Assignment, ...]:
             return tuple(self.assignments.values())
 
         services: Any = self
@@ -147,9 +147,9 @@ class Cloud:
         self.removed.append((relation, principal_id))
         self.relations[relation].pop(principal_id, None)
 
-    async def assign(self, scope: str, name: str, role_id: str, group_id: str, _: str) -> None:
+    async def assign(self, assignment: Assignment, _: str) -> None:
         self._may_fail()
-        self.assignments[assignment_id(scope, name)] = Assignment(name, scope, group_id, role_id)
+        self.assignments[assignment_id(assignment.scope, assignment.name)] = assignment
 
     async def unassign(self, arm_id: str) -> None:
         self._may_fail()

@@ -23,7 +23,7 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Severity, Taken, Unavailable
 from entra_access.domain.naming import assignment_id, assignment_name
-from entra_access.domain.observed import Group
+from entra_access.domain.observed import Assignment, Group
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
@@ -50,7 +50,7 @@ UPDATE = UpdateGroup(GROUP_ID, (("description", "x"),))
 ADD = AddPrincipals(GROUP_ID, "members", ("m1",))
 REMOVE = RemovePrincipal(GROUP_ID, "members", "m2")
 REMOVE_OWNER = RemovePrincipal(GROUP_ID, "owners", "o1")
-ASSIGN = AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, "note")
+ASSIGN = AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, "Group", "note")
 UNASSIGN = UnassignRole("/a1", "Writer")
 BIND = ApplyChild(cluster_binding("view"), None)
 UNBIND = DeleteChild(cluster_binding("edit").ref, "uid-1")
@@ -93,7 +93,7 @@ async def run(world: World, *changes: Change, findings: tuple[Finding, ...] = ()
 
 
 def applier(world: Any, cache: WatchCache) -> Applier:
-    async def nothing() -> tuple[()]:
+    async def nothing(_: str) -> tuple[()]:
         return ()
 
     return Applier(cache, world, world, world, Assignments(nothing, 10))
@@ -114,7 +114,7 @@ async def test_all_is_done_in_order() -> None:
         "unassign",
         "remove",
     ]
-    assert applied.gone == {"uid-1", "/a1"}
+    assert applied.gone == {"uid-1", "/a1", "m2"}
 
 
 async def test_what_is_made_for_a_new_group_is_made_for_that_group() -> None:
@@ -123,13 +123,13 @@ async def test_what_is_made_for_a_new_group_is_made_for_that_group() -> None:
         world,
         CREATE,
         AddPrincipals(None, "members", ("m1",)),
-        AssignRole(SCOPE, "Reader", guid("Reader"), None, "note"),
+        AssignRole(SCOPE, "Reader", guid("Reader"), None, "Group", "note"),
         ApplyChild(cluster_binding("view", None), None),
     )
     name = assignment_name(SCOPE, "new-group", guid("Reader"))
     assert world.asked[1:] == [
         ("add", "new-group", "members", ("m1",)),
-        ("assign", SCOPE, name, guid("Reader"), "new-group", "note"),
+        ("assign", Assignment(name, SCOPE, "new-group", guid("Reader"), "note"), "Group"),
         ("apply_child", str(cluster_binding("view").ref), "new-group", None),
     ]
     assert applied.group_id == "new-group"
@@ -191,7 +191,7 @@ async def test_the_group_stays_while_anything_that_depends_on_it_stays(name: str
 async def test_the_group_stays_while_anything_is_unseen(severity: Severity) -> None:
     unseen = Finding(Link.AZURE_ROLES, severity, "Unavailable", "down")
     applied = await run(World(), DELETE, findings=(unseen,))
-    assert applied.done == ([DELETE] if severity is Severity.NOTE else [])
+    assert applied.done == ([] if severity.hinders else [DELETE])
 
 
 async def test_a_replacement_is_no_removal_that_waits() -> None:
@@ -218,7 +218,7 @@ async def test_what_was_just_made_is_not_taken_away_again() -> None:
     applied = await run(
         world,
         CREATE,
-        AssignRole(SCOPE, "Reader", guid("Reader"), None, "note"),
+        AssignRole(SCOPE, "Reader", guid("Reader"), None, "Group", "note"),
         UnassignRole(line.id, "Reader"),
     )
     assert "unassign" not in {asked[0] for asked in world.asked}

@@ -115,14 +115,14 @@ def test_the_first_permission_that_is_too_much_is_named(owned: list[Rule], wante
 
 
 def test_no_ceiling_at_all_allows_nothing() -> None:
-    found = beyond(a_grant(a_rule("get", "pods")), None, {})
+    found = beyond(a_grant(a_rule("get", "pods")), None, {}, {})
     assert found is not None
     assert (found.link, found.severity, found.reason) == (Link.CEILING, Severity.STALLED, "NoGrantsAllowed")
     assert found.path == "spec.policyRef.name"
 
 
 def test_an_empty_ceiling_allows_nothing() -> None:
-    found = beyond(a_grant(a_rule("get", "pods")), a_ceiling(), {})
+    found = beyond(a_grant(a_rule("get", "pods")), a_ceiling(), {}, {})
     assert found is not None
     assert found.text == (
         "spec.rules[0]: get pods is beyond AccessPolicy appdev, because its spec.grants.rules do not cover it"
@@ -131,33 +131,33 @@ def test_an_empty_ceiling_allows_nothing() -> None:
 
 def test_the_rule_that_is_too_much_is_named_by_its_path() -> None:
     grant = a_grant(a_rule("get", "pods"), a_rule("get", "secrets"))
-    found = beyond(grant, a_ceiling(a_rule("get", "pods")), {})
+    found = beyond(grant, a_ceiling(a_rule("get", "pods")), {}, {})
     assert found is not None
     assert found.path == "spec.rules[1]"
 
 
 def test_cluster_roles_must_be_among_those_of_the_ceiling() -> None:
     ceiling = a_ceiling(ALL, cluster_roles="view edit")
-    assert beyond(a_grant(cluster_roles="edit view"), ceiling, {}) is None
-    found = beyond(a_grant(cluster_roles="view admin"), ceiling, {})
+    assert beyond(a_grant(cluster_roles="edit view"), ceiling, {}, {}) is None
+    found = beyond(a_grant(cluster_roles="view admin"), ceiling, {}, {})
     assert found is not None
     assert (found.reason, found.path) == ("BeyondCeiling", "spec.clusterRoles[1]")
     assert "admin" in found.message
 
 
 def test_a_star_in_the_ceilings_cluster_roles_is_a_name_and_nothing_more() -> None:
-    assert beyond(a_grant(cluster_roles="view"), a_ceiling(cluster_roles="*"), {}) is not None
+    assert beyond(a_grant(cluster_roles="view"), a_ceiling(cluster_roles="*"), {}, {}) is not None
 
 
 def test_rules_of_a_ceiling_say_nothing_of_cluster_roles() -> None:
-    assert beyond(a_grant(cluster_roles="view"), a_ceiling(ALL), {}) is not None
+    assert beyond(a_grant(cluster_roles="view"), a_ceiling(ALL), {}, {}) is not None
 
 
 def test_only_in_namespaces_that_the_ceiling_selects() -> None:
     ceiling = a_ceiling(ALL, namespaces=a_selector(team="appdev"))
     grant = a_grant(a_rule("get", "pods"))
-    assert beyond(grant, ceiling, {"team": "appdev", "more": "x"}) is None
-    found = beyond(grant, ceiling, {"team": "other"})
+    assert beyond(grant, ceiling, {"team": "appdev", "more": "x"}, {}) is None
+    found = beyond(grant, ceiling, {"team": "other"}, {})
     assert found is not None
     assert (found.reason, found.path) == ("NamespaceNotAllowed", "metadata.namespace")
 
@@ -174,19 +174,19 @@ def test_rules_of_too_many_single_permissions_are_refused() -> None:
     fits = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS // 2))
     too_many = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS // 2 + 1))
     assert (size(fits), size(too_many)) == (MAX_SINGLE_PERMISSIONS, MAX_SINGLE_PERMISSIONS + 2)
-    assert beyond(a_grant(fits), HALVES, {}) is None
+    assert beyond(a_grant(fits), HALVES, {}, {}) is None
     for rules, path in (
         ((too_many,), "spec.rules[0]"),
         ((fits, a_rule("get list", "pods")), "spec.rules[1]"),
     ):
-        found = beyond(a_grant(*rules), HALVES, {})
+        found = beyond(a_grant(*rules), HALVES, {}, {})
         assert found is not None
         assert (found.reason, found.path, found.severity) == ("RulesTooLarge", path, Severity.STALLED)
 
 
 def test_what_one_rule_of_the_ceiling_covers_may_be_of_any_size() -> None:
     many = a_rule("get list", "pods", names=names(MAX_SINGLE_PERMISSIONS))
-    assert beyond(a_grant(many, many, a_rule("get list", "pods", names="x")), a_ceiling(ALL), {}) is None
+    assert beyond(a_grant(many, many, a_rule("get list", "pods", names="x")), a_ceiling(ALL), {}, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_no_grant_keeps_the_operator_busy() -> None:
     assert size(rule) == MAX_SINGLE_PERMISSIONS
     ceiling = a_ceiling(*(a_rule("*", "*", group) for group in ("apps", "batch", "extensions", "-")))
     began = time.process_time()
-    beyond(a_grant(*[rule] * 100), ceiling, {})
+    beyond(a_grant(*[rule] * 100), ceiling, {}, {})
     assert time.process_time() - began < 2.0
 
 

@@ -39,11 +39,11 @@ PASS = {"resources": ["pods"], "verbs": ["get"], "apiGroups": [""]}
 
 
 def drift(child: Child, found: SeenChild) -> list[DriftItem]:
-    return drift_of(child, found, GROUP_ID)
+    return drift_of(child, found)
 
 
 def fields(child: Child, found: SeenChild) -> list[str]:
-    return [name for name, _, _ in differences(child, found, GROUP_ID)]
+    return [name for name, _, _ in differences(child, found)]
 
 
 @pytest.mark.parametrize("child", [THE_ROLE, BINDING, cluster_binding("view")], ids=str)
@@ -182,13 +182,13 @@ def test_a_new_wish_is_no_drift() -> None:
     assert drift(other, seen(THE_ROLE)) == []
     moved = grant_binding(GRANT, "view", group_id=guid("new group"))
     assert fields(moved, seen(BINDING)) == ["subjects"]
-    assert drift_of(moved, seen(BINDING), guid("new group")) == []
+    assert drift_of(moved, seen(BINDING)) == []
 
 
 def test_a_group_that_is_still_to_be_made_is_no_drift() -> None:
     wanted, there = cluster_binding("view", None), seen(cluster_binding("view"))
-    assert [name for name, _, _ in differences(wanted, there, None)] == ["subjects"]
-    assert drift_of(wanted, there, None) == []
+    assert [name for name, _, _ in differences(wanted, there)] == ["subjects"]
+    assert drift_of(wanted, there) == []
 
 
 def test_a_hand_that_also_takes_our_mark_away_does_not_hide() -> None:

@@ -19,7 +19,7 @@ from unit.builders import AT, GROUP_ID, NOW, SCOPE, cluster_binding
 
 MEMBERS = AddPrincipals(GROUP_ID, "members", ("x",))
 REMOVED = RemovePrincipal(GROUP_ID, "members", "x")
-ROLE = AssignRole(SCOPE, "Reader", "id", GROUP_ID, "")
+ROLE = AssignRole(SCOPE, "Reader", "id", GROUP_ID, "Group", "")
 BINDING = ApplyChild(cluster_binding("view"), None)
 GROUP = CreateGroup("u", "d", "m", None)
 

@@ -6,14 +6,16 @@ import pytest
 
 from entra_access.api.names import ROLE, ROLE_BINDING
 from entra_access.api.resources import NamespaceGrant
-from entra_access.api.status import Item
+from entra_access.api.status import Item, Subject
 from entra_access.domain.changes import ApplyChild, DeleteChild, ReplaceChild
 from entra_access.domain.faults import Link, Severity
+from entra_access.domain.grant_plan import plan_grant
 from entra_access.domain.observed import GrantWorld, PolicyView
-from entra_access.domain.plan import Plan, plan_grant
+from entra_access.domain.plan import Plan
 from unit.builders import (
     GROUP_ID,
     NOW,
+    PLACE,
     a_ceiling,
     a_grant,
     a_policy,
@@ -39,7 +41,7 @@ LINES = tuple(child_line(child) for child in grant_children(GRANT))
 
 
 def plan(grant: NamespaceGrant, world: GrantWorld, inventory: tuple[Item, ...] = ()) -> Plan:
-    return plan_grant(grant, world, inventory, NOW)
+    return plan_grant(grant, PLACE, world, inventory, NOW)
 
 
 def test_everything_is_made_the_role_before_its_binding() -> None:
@@ -172,7 +174,7 @@ KEEPS: dict[str, Refusal] = {
         "NamespaceEnding",
     ),
     "the subject is not ready": (
-        a_view(a_policy(ceiling=CEILING), subject_id=""),
+        a_view(a_policy(ceiling=CEILING), subject=None),
         {},
         Link.POLICY,
         Severity.WAITING,
@@ -193,7 +195,7 @@ def test_what_is_not_known_now_leaves_what_is_there(
 
 
 def test_beyond_the_ceiling_is_taken_back_even_while_the_subject_is_not_ready() -> None:
-    view = a_view(a_policy(ceiling=a_ceiling()), subject_id="")
+    view = a_view(a_policy(ceiling=a_ceiling()), subject=None)
     assert len(plan(GRANT, grant_world(view, IN_PLACE), LINES).changes) == len(IN_PLACE)
 
 
@@ -242,7 +244,7 @@ def test_the_new_binding_is_made_before_the_old_one_goes() -> None:
 
 
 def test_another_group_moves_the_bindings_and_is_no_drift() -> None:
-    moved = a_view(a_policy(ceiling=CEILING), subject_id=guid("new group"))
+    moved = a_view(a_policy(ceiling=CEILING), subject=Subject("Group", guid("new group"), "appdev"))
     made = plan(GRANT, grant_world(moved, IN_PLACE), LINES)
     assert made.changes == tuple(
         ApplyChild(child, f"uid-of-{child.ref.name}")

@@ -30,7 +30,7 @@ CHANGES: list[Change] = [
     UpdateGroup(GROUP_ID, (("description", None),)),
     AddPrincipals(GROUP_ID, "members", ("m1",)),
     RemovePrincipal(GROUP_ID, "members", "m2"),
-    AssignRole(SCOPE, "Reader", "id", GROUP_ID, "note"),
+    AssignRole(SCOPE, "Reader", "id", GROUP_ID, "Group", "note"),
     UnassignRole("/a1", "Reader"),
     DeleteGroup(GROUP_ID, "appdev"),
 ]

@@ -64,7 +64,7 @@ def check_kstatus(status: Status) -> None:
         assert condition.observed_generation == status.observed_generation == 7
         assert condition.last_transition_time
         assert len(condition.message) <= 32768
-    for abnormal in ("Reconciling", "Stalled"):
+    for abnormal in ("Warning", "Reconciling", "Stalled"):
         assert abnormal not in by_type or by_type[abnormal].status == "True"
     troubled = "Reconciling" in by_type or "Stalled" in by_type
     assert troubled is (by_type["Ready"].status != "True")
@@ -82,6 +82,7 @@ def test_all_is_well() -> None:
 
 SEVERITIES = {
     Severity.NOTE: ("True", "True", []),
+    Severity.WARNING: ("True", "True", ["Warning"]),
     Severity.UNKNOWN: ("Unknown", "Unknown", ["Reconciling"]),
     Severity.WAITING: ("False", "False", ["Reconciling"]),
     Severity.STALLED: ("False", "False", ["Stalled"]),
@@ -95,7 +96,7 @@ def test_each_severity(severity: Severity) -> None:
     conditions = said(status)
     assert conditions["Ready"][0] == ready
     assert conditions["MembersReady"][0] == own
-    assert [kind for kind in ("Reconciling", "Stalled") if kind in conditions] == abnormal
+    assert [kind for kind in ("Warning", "Reconciling", "Stalled") if kind in conditions] == abnormal
     assert {conditions[kind] for kind in CHAIN[POLICY] if kind != "MembersReady"} == {("True", "InPlace")}
     members = status.condition("MembersReady")
     assert members is not None
@@ -243,7 +244,9 @@ def test_a_rename_that_failed_is_not_told_as_done() -> None:
 
 def test_counts_that_were_not_taken_stay() -> None:
     old = Status(counts={"members": 5, "azureRoles": 1})
-    assert status_of(old=old).counts == {"members": 2, "azureRoles": 1}
+    plan = Plan(subject=SUBJECT, counts={"members": 2, "azureRoles": None})
+    assert make_status(a_meta(), old, plan, Applied(), AT).counts == {"members": 2, "azureRoles": 1}
+    assert make_status(a_meta(), old, Plan(subject=SUBJECT), Applied(), AT).counts == old.counts
 
 
 def test_when_it_takes_effect() -> None:

@@ -10,7 +10,7 @@ import pytest
 from entra_access.api.resources import AccessPolicy, Membership
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
-from unit.builders import SCOPE, a_policy, cluster_binding, guid
+from unit.builders import SCOPE, a_policy, cluster_binding, group_of, guid, role_names
 from unit.cloud import POLICY_KEY, Cloud
 
 USERS = [f"user{number}@x.io" for number in range(5)]
@@ -39,10 +39,10 @@ def random_policy(chance: random.Random) -> AccessPolicy:
 def wished(cloud: Cloud, policy: AccessPolicy) -> set[tuple[str, str]]:
     """What must never be taken away while the policy wishes for it."""
     group_id = cloud.group.id if cloud.group else ""
-    roles = [cloud.roles[role] for role in policy.azure_roles if role in cloud.roles]
+    roles = [cloud.roles[role] for role in role_names(policy) if role in cloud.roles]
     return {
-        *(("members", guid(one.value)) for one in policy.group.members),
-        *(("owners", guid(one.value)) for one in policy.group.owners),
+        *(("members", guid(one.value)) for one in group_of(policy).members),
+        *(("owners", guid(one.value)) for one in group_of(policy).owners),
         *(("binding", cluster_binding(role).ref.name) for role in policy.cluster_roles),
         *(("assignment", assignment_id(SCOPE, assignment_name(SCOPE, group_id, role))) for role in roles),
     }
@@ -64,14 +64,15 @@ def check_in_place(cloud: Cloud, policy: AccessPolicy) -> None:
     group = cloud.group
     assert group is not None
     assert not group.deleted
-    assert (group.display_name, group.description) == (policy.group.display_name, policy.group.description)
-    exact = policy.group.membership is Membership.EXACT
-    for relation, references in (("members", policy.group.members), ("owners", policy.group.owners)):
+    asked = group_of(policy)
+    assert (group.display_name, group.description) == (asked.display_name, asked.description)
+    exact = asked.membership is Membership.EXACT
+    for relation, references in (("members", asked.members), ("owners", asked.owners)):
         there, wish = set(cloud.relations[relation]), {guid(one.value) for one in references}
         wish &= {one.id for one in cloud.users.values()}
         assert there == wish if exact else there >= wish
     ours = {arm_id for arm_id in cloud.assignments if arm_id != "/foreign"}
-    roles = [cloud.roles[role] for role in policy.azure_roles if role in cloud.roles]
+    roles = [cloud.roles[role] for role in role_names(policy) if role in cloud.roles]
     assert ours == {assignment_id(SCOPE, assignment_name(SCOPE, group.id, role)) for role in roles}
     bindings = {child.ref.name for child in cloud.cache.children(POLICY_KEY)}
     assert bindings == {

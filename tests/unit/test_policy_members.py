@@ -12,14 +12,14 @@ from entra_access.domain.faults import Link, Severity, Unavailable
 from entra_access.domain.observed import PolicyWorld, Principal
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy
-from unit.builders import GROUP_ID, NOW, SCOPE, UNIQUE, a_policy, got, guid, principal, ref, steady
+from unit.builders import GROUP_ID, NOW, PLACE, a_policy, got, group_of, guid, principal, ref, steady
 
 STRANGER = principal("stranger@x.io")
 DOWN = Unavailable("down")
 
 
 def plan(policy: AccessPolicy, world: PolicyWorld, inventory: tuple[Item, ...] = ()) -> Plan:
-    return plan_policy(policy, UNIQUE, SCOPE, world, inventory, NOW)
+    return plan_policy(policy, PLACE, world, inventory, NOW)
 
 
 def added(relation: str, *names: str) -> Change:
@@ -70,9 +70,8 @@ def test_unmanaged_leaves_members_alone_and_adds_owners() -> None:
 def test_members_of_every_kind_are_members() -> None:
     group, robot = principal("22222222", "group"), Principal("3333", "servicePrincipal")
     policy = a_policy(members="a@x.io")
-    policy = replace(
-        policy, group=replace(policy.group, members=(*policy.group.members, ref("22222222", "group")))
-    )
+    wish = group_of(policy)
+    policy = replace(policy, subject=replace(wish, members=(*wish.members, ref("22222222", "group"))))
     made = with_members(policy, principal("a@x.io"), group, robot)
     assert made.changes == (RemovePrincipal(GROUP_ID, "members", "3333"),)
 

@@ -28,9 +28,11 @@ from unit.builders import (
     BEFORE,
     GROUP_ID,
     NOW,
+    PLACE,
     SCOPE,
     UNIQUE,
     a_group,
+    a_meta,
     a_policy,
     an_assignment,
     child_line,
@@ -39,11 +41,12 @@ from unit.builders import (
     guid,
     nothing_yet,
     role_line,
+    role_names,
     seen,
     steady,
 )
 
-NOTE = "AccessPolicy appdev, kept by entra-access-operator"
+NOTE = PLACE.note(a_meta())
 FULL: dict[str, Any] = {
     "members": "a@x.io b@x.io",
     "owners": "o@x.io",
@@ -53,7 +56,7 @@ FULL: dict[str, Any] = {
 
 
 def plan(policy: Any, world: PolicyWorld, inventory: tuple[Item, ...] = ()) -> Plan:
-    return plan_policy(policy, UNIQUE, SCOPE, world, inventory, NOW)
+    return plan_policy(policy, PLACE, world, inventory, NOW)
 
 
 def removals(changes: tuple[Change, ...]) -> list[Change]:
@@ -67,8 +70,8 @@ def test_from_nothing_everything_is_made_in_order() -> None:
         CreateGroup(UNIQUE, "appdev", "appdev", None),
         AddPrincipals(None, "members", tuple(sorted([guid("a@x.io"), guid("b@x.io")]))),
         AddPrincipals(None, "owners", (guid("o@x.io"),)),
-        AssignRole(SCOPE, "Reader", guid("Reader"), None, NOTE),
-        AssignRole(SCOPE, "Writer", guid("Writer"), None, NOTE),
+        AssignRole(SCOPE, "Reader", guid("Reader"), None, "Group", NOTE),
+        AssignRole(SCOPE, "Writer", guid("Writer"), None, "Group", NOTE),
         ApplyChild(cluster_binding("view", None), None),
         ApplyChild(cluster_binding("edit", None), None),
     )
@@ -169,13 +172,13 @@ CHANGED: dict[str, tuple[dict[str, Any], tuple[Change, ...]]] = {
     ),
     "an Azure role more": (
         {"azure_roles": "Reader Writer Admin"},
-        (AssignRole(SCOPE, "Admin", guid("Admin"), GROUP_ID, NOTE),),
+        (AssignRole(SCOPE, "Admin", guid("Admin"), GROUP_ID, "Group", NOTE),),
     ),
     "an Azure role less": ({"azure_roles": "Reader"}, (UnassignRole(role_line("Writer").id, "Writer"),)),
     "another Azure role": (
         {"azure_roles": "Reader Admin"},
         (
-            AssignRole(SCOPE, "Admin", guid("Admin"), GROUP_ID, NOTE),
+            AssignRole(SCOPE, "Admin", guid("Admin"), GROUP_ID, "Group", NOTE),
             UnassignRole(role_line("Writer").id, "Writer"),
         ),
     ),
@@ -276,7 +279,7 @@ def test_after_the_move_nothing_is_left_to_do() -> None:
     moved = replace(
         world,
         group=a_group(id=NEW_ID),
-        assignments=tuple(an_assignment(role, NEW_ID) for role in policy.azure_roles),
+        assignments=tuple(an_assignment(role, NEW_ID) for role in role_names(policy)),
         children=tuple(seen(cluster_binding(role, NEW_ID)) for role in policy.cluster_roles),
     )
     assert plan(policy, moved, (group_line(NEW_ID),)).changes == ()

@@ -23,8 +23,8 @@ from entra_access.reconcile.outcome import merge_inventory
 from unit.builders import (
     GROUP_ID,
     NOW,
+    PLACE,
     SCOPE,
-    UNIQUE,
     a_group,
     a_meta,
     a_policy,
@@ -35,17 +35,18 @@ from unit.builders import (
     group_line,
     guid,
     role_line,
+    role_names,
     seen,
     steady,
 )
 
 DOWN = Unavailable("down")
-NOTE = "AccessPolicy appdev, kept by entra-access-operator"
+NOTE = PLACE.note(a_meta())
 FULL = a_policy(members="a@x.io", owners="o@x.io", azure_roles="Reader Writer", cluster_roles="view edit")
 
 
 def plan(policy: AccessPolicy, world: PolicyWorld, inventory: tuple[Item, ...] = ()) -> Plan:
-    return plan_policy(policy, UNIQUE, SCOPE, world, inventory, NOW)
+    return plan_policy(policy, PLACE, world, inventory, NOW)
 
 
 def with_role(seen_as: Fault | str | None, wished: str = "Reader", before: str = "Reader") -> Plan:
@@ -58,7 +59,7 @@ def test_an_assignment_that_another_hand_took_away_is_made_again() -> None:
     policy = a_policy(azure_roles="Reader")
     world, inventory = steady(policy)
     made = plan(policy, replace(world, assignments=()), inventory)
-    assert made.changes == (AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, NOTE),)
+    assert made.changes == (AssignRole(SCOPE, "Reader", guid("Reader"), GROUP_ID, "Group", NOTE),)
     assert made.inventory == (group_line(),)  # only what was seen
 
 
@@ -67,7 +68,7 @@ def test_foreign_assignments_are_left_alone() -> None:
     world, inventory = steady(policy)
     foreign = (
         an_assignment("Owner", name="somebodys"),  # the same group, another hand
-        an_assignment("Reader", guid("another group")),
+        replace(an_assignment("Reader", guid("another group")), description=""),
         replace(an_assignment("Owner"), principal_id=guid("another group")),
     )
     made = plan(policy, replace(world, assignments=(*got(world.assignments), *foreign)), inventory)
@@ -95,7 +96,7 @@ def test_ours_that_no_inventory_tells_of_is_taken_away() -> None:
 def test_one_role_under_two_names_is_assigned_once() -> None:
     policy = a_policy(azure_roles=f"Reader {guid('Reader')}")
     world, _ = steady(a_policy())
-    roles: dict[str, Fault | str | None] = dict.fromkeys(policy.azure_roles, guid("Reader"))
+    roles: dict[str, Fault | str | None] = dict.fromkeys(role_names(policy), guid("Reader"))
     made = plan(policy, replace(world, roles=roles), (group_line(),))
     assert [type(change) for change in made.changes] == [AssignRole]
     assert made.counts["azureRoles"] == 1
@@ -103,8 +104,25 @@ def test_one_role_under_two_names_is_assigned_once() -> None:
     assert plan(policy, replace(world, roles=roles), inventory).changes == ()
 
 
-def test_a_role_that_is_missing_is_named_and_keeps_its_assignment() -> None:
+def test_a_role_that_has_another_name_now_is_known_by_its_assignment() -> None:
+    """A role is its GUID: that nobody has the name any more does not end it."""
     made = with_role(None)
+    assert made.changes == ()
+    (finding,) = made.findings
+    assert (finding.link, finding.severity, finding.reason) == (
+        Link.AZURE_ROLES,
+        Severity.NOTE,
+        "RoleRenamed",
+    )
+    assert finding.path == "spec.azureRoles[0].role"
+    assert role_line("Reader") in made.inventory
+    assert made.counts["azureRoles"] == 1
+
+
+def test_a_role_that_is_missing_is_named_and_keeps_its_assignment() -> None:
+    policy = a_policy(azure_roles="Reader")
+    world, inventory = steady(policy)
+    made = plan(policy, replace(world, roles={"Reader": None}, assignments=()), inventory)
     assert made.changes == ()
     (finding,) = made.findings
     assert (finding.link, finding.severity, finding.reason) == (
@@ -120,7 +138,7 @@ def test_a_missing_role_does_not_keep_others_from_being_served() -> None:
     policy = a_policy(azure_roles="Nobody Writer")
     world, inventory = steady(a_policy(azure_roles="Reader"))
     made = plan(policy, replace(world, roles={"Nobody": None, "Writer": guid("Writer")}), inventory)
-    assert AssignRole(SCOPE, "Writer", guid("Writer"), GROUP_ID, NOTE) in made.changes
+    assert AssignRole(SCOPE, "Writer", guid("Writer"), GROUP_ID, "Group", NOTE) in made.changes
     assert made.findings[0].path == "spec.azureRoles[0].role"
 
 
@@ -156,7 +174,8 @@ def test_a_cluster_id_written_otherwise_is_the_same_cluster() -> None:
     policy = a_policy(azure_roles="Reader")
     world, inventory = steady(policy)
     assignments = tuple(replace(one, scope=scope) for one in got(world.assignments))
-    made = plan_policy(policy, UNIQUE, scope, replace(world, assignments=assignments), inventory, NOW)
+    place = replace(PLACE, cluster_id=scope)
+    made = plan_policy(policy, place, replace(world, assignments=assignments), inventory, NOW)
     assert made.changes == ()
 
 
@@ -207,8 +226,8 @@ def test_no_binding_is_made_to_a_cluster_role_that_is_missing() -> None:
 # The end
 
 
-def removal(world: PolicyWorld, inventory: tuple[Item, ...], name: str = "appdev") -> Plan:
-    return plan_policy_removal(world, inventory, SCOPE, NOW)
+def removal(world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
+    return plan_policy_removal(a_meta(), PLACE, world, inventory, NOW)
 
 
 def test_everything_goes_bindings_first_and_the_group_last() -> None:
@@ -253,7 +272,8 @@ def test_what_the_inventory_alone_tells_of_goes_too() -> None:
 
 
 def test_foreign_things_stay_where_they_are() -> None:
-    foreign = (an_assignment("Owner", name="somebodys"), an_assignment("Reader", guid("another group")))
+    another = replace(an_assignment("Reader", guid("another group")), description="")
+    foreign = (an_assignment("Owner", name="somebodys"), another)
     made = removal(PolicyWorld(group=a_group(), assignments=foreign), (group_line(),))
     assert made.changes == (DeleteGroup(GROUP_ID, "appdev"),)
 
@@ -278,9 +298,16 @@ def test_an_unseen_group_is_not_forgotten() -> None:
 def test_unseen_assignments_are_not_forgotten() -> None:
     world, inventory = steady(FULL)
     made = removal(replace(world, assignments=DOWN), inventory)
-    assert [(f.link, f.severity) for f in made.findings] == [(Link.AZURE_ROLES, Severity.UNKNOWN)]
+    assert {(f.link, f.severity) for f in made.findings} == {(Link.AZURE_ROLES, Severity.UNKNOWN)}
     assert not any(isinstance(change, UnassignRole) for change in made.changes)
     assert {role_line("Reader"), role_line("Writer")} <= set(made.inventory)
+
+
+def test_unseen_assignments_are_not_forgotten_without_a_line_either() -> None:
+    """The operator may have ended before it wrote one."""
+    world, _ = steady(a_policy())
+    made = removal(replace(world, assignments=DOWN), (group_line(),))
+    assert [(f.link, f.severity) for f in made.findings] == [(Link.AZURE_ROLES, Severity.UNKNOWN)]
 
 
 def test_a_group_on_its_way_out_is_called_by_its_own_name() -> None:

@@ -26,6 +26,7 @@ def test_what_is_enough() -> None:
     assert settings.graph_url == "https://graph.microsoft.com"
     assert settings.arm_url == "https://management.azure.com"
     assert (settings.workers, settings.probe_port) == (16, 8080)
+    assert settings.cluster_seconds == 6 * 3600
     assert (settings.log_format, settings.log_level) == ("plain", "info")
     identity = settings.identity
     assert (identity.tenant_id, identity.client_id) == ("tenant", "client")
@@ -44,6 +45,7 @@ def test_everything() -> None:
         ENTRA_ACCESS_STALLED_SECONDS="5",
         ENTRA_ACCESS_REPLICATION_SECONDS="0",
         ENTRA_ACCESS_ASSIGNMENTS_SECONDS="1",
+        ENTRA_ACCESS_CLUSTER_SECONDS="60",
         ENTRA_ACCESS_PROBE_PORT="0",
         ENTRA_ACCESS_LOG_FORMAT="JSON",
         ENTRA_ACCESS_LOG_LEVEL="Debug",
@@ -58,6 +60,7 @@ def test_everything() -> None:
     )
     assert (settings.workers, settings.resync_seconds, settings.stalled_seconds) == (3, 30.5, 5)
     assert (settings.replication_seconds, settings.assignments_seconds, settings.probe_port) == (0, 1, 0)
+    assert settings.cluster_seconds == 60
     assert (settings.log_format, settings.log_level) == ("json", "debug")
     identity = settings.identity
     assert (identity.ca_file, identity.instance_discovery, identity.authority) == (
@@ -107,12 +110,14 @@ NUMBERS = [
     "ENTRA_ACCESS_STALLED_SECONDS",
     "ENTRA_ACCESS_REPLICATION_SECONDS",
     "ENTRA_ACCESS_ASSIGNMENTS_SECONDS",
+    "ENTRA_ACCESS_CLUSTER_SECONDS",
     "ENTRA_ACCESS_PROBE_PORT",
 ]
 URLS = ["ENTRA_ACCESS_GRAPH_URL", "ENTRA_ACCESS_ARM_URL", "AZURE_AUTHORITY_HOST"]
 BAD = [
     *((name, value) for name in NUMBERS for value in ("many", "-1", "nan", "inf")),
     ("ENTRA_ACCESS_WORKERS", "0"),
+    ("ENTRA_ACCESS_CLUSTER_SECONDS", "0"),
     ("ENTRA_ACCESS_WORKERS", "0.5"),
     ("ENTRA_ACCESS_RESYNC_SECONDS", "0"),
     ("ENTRA_ACCESS_STALLED_SECONDS", "0"),

@@ -177,6 +177,8 @@ def _read_cluster_rule(node: Node) -> Rule:
     """A rule of a ClusterRole, which may be about URLs that are no resources."""
     if "nonResourceURLs" not in node.given():
         return _read_rule(node)
+    if {"apiGroups", "resources", "resourceNames"} & set(node.given()):
+        raise InvalidFieldError(node.path, "must be of resources or of nonResourceURLs, and not of both")
     return Rule(
         verbs=node.texts("verbs", empty=False),
         non_resource_urls=node.texts("nonResourceURLs", empty=False),

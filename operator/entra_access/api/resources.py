@@ -44,7 +44,7 @@ class Reference:
     form: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.value}"
+        return " ".join(word for word in (self.kind, self.form, self.value) if word)
 
 
 @dataclass(frozen=True)

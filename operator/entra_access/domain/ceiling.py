@@ -61,13 +61,14 @@ def _azure_beyond(
     for index, role in enumerate(grant.azure_roles):
         if any(same_role(role, one) for one in ceiling.azure_roles):
             continue
-        seen = [role_ids.get(one) for one in (role, *ceiling.azure_roles)]
-        fault = next((one for one in seen if isinstance(one, Fault)), None)
-        if fault and ceiling.azure_roles:
+        wanted, *allowed = [role_ids.get(one) for one in (role, *ceiling.azure_roles)]
+        if isinstance(wanted, str) and wanted in allowed:
+            continue
+        fault = next((one for one in (wanted, *allowed) if isinstance(one, Fault)), None)
+        if fault and allowed and wanted is not None:
             return fault.finding(Link.CEILING, observing=True)
-        if seen[0] is None or seen[0] not in seen[1:]:
-            message = f"Azure role {role} is not among the spec.grants.azureRoles of {_policy(grant)}"
-            return _too_much("BeyondCeiling", f"spec.azureRoles[{index}]", message)
+        message = f"Azure role {role} is not among the spec.grants.azureRoles of {_policy(grant)}"
+        return _too_much("BeyondCeiling", f"spec.azureRoles[{index}]", message)
     return None
 
 

@@ -14,13 +14,31 @@ from entra_access.domain.part import Part
 from entra_access.domain.place import Place
 
 DEFINITION: Final = "RoleDefinition"
+GROUPS: Final = "/providers/microsoft.management/"
+"""Of management groups it is not known here which subscriptions they hold."""
 
 
 @dataclass
 class DefinitionPart(Part):
-    """What the link adds. `roles`: the GUIDs of the policy's own roles that are or will be there."""
+    """What the link adds. `there`: the roles that are or will be there, by name in lower case."""
 
-    roles: dict[str, str] = field(default_factory=dict)
+    there: dict[str, Definition] = field(default_factory=dict)
+
+    def roles(self, names: Iterable[str]) -> dict[str, str]:
+        """The GUIDs of those of the names that are the policy's own roles. Azure's names have no case."""
+        return {one: self.there[one.lower()].guid for one in names if one.lower() in self.there}
+
+    def refusal(self, role: str, scope: str) -> str:
+        """Why one of the policy's own roles cannot be assigned at a scope; empty where it can."""
+        own = self.there.get(role.lower())
+        within = (
+            (f"{scope.lower()}/".startswith(f"{one.lower()}/") for one in own.assignable_scopes)
+            if own
+            else ()
+        )
+        if own is None or any(within) or any(one.lower().startswith(GROUPS) for one in own.assignable_scopes):
+            return ""
+        return f"the custom role {own.name} cannot be assigned at {scope}: add that to its assignableScopes"
 
 
 def wished_definition(role: CustomRole, policy: str, place: Place) -> Definition:
@@ -78,12 +96,12 @@ def _plan_one(
     if isinstance(seen, Fault):
         part.findings.append(seen.finding(Link.AZURE_ROLES, observing=True))
         part.inventory += [line] if line else []
-        part.roles[wish.name] = wish.guid
+        part.there[wish.name.lower()] = wish
         return
     if seen is None and (refusal := _name_taken(wish, world, path)):
         part.findings.append(refusal)
         return
-    part.roles[wish.name] = wish.guid
+    part.there[wish.name.lower()] = wish
     if seen is None or seen.content != wish.content:
         part.additions.append(DefineRole(scope, wish, new=seen is None))
     if seen is not None or line:

@@ -195,11 +195,13 @@ def _note_applications(
     listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
     if members.unseen or not group_id:
         return
-    members.removals += [
-        RemovePrincipal(group_id, "members", line.id, line.name)
-        for line in inventory
-        if line.kind == MEMBER and line.id and line.id not in listed
-    ]
+    members.removals += [one for one in leave_unseen(group_id, inventory) if one.id not in listed]
+
+
+def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincipal]:
+    """What takes out the service principals that are written down as members, shown by a list or not."""
+    lines = {line.id: line for line in inventory if line.kind == MEMBER and line.id}
+    return [RemovePrincipal(group_id, "members", one, line.name) for one, line in lines.items()]
 
 
 def _plan_relation(

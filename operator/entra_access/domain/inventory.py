@@ -1,26 +1,25 @@
 """Lines of the inventory that are written before what they tell of is made."""
 
-from collections.abc import Iterable
-
 from entra_access.api.status import Item, System
-from entra_access.domain.changes import AssignRole, Change, CreateGroup, DefineRole
+from entra_access.domain.changes import AddPrincipals, AssignRole, Change, CreateGroup, DefineRole
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.group_plan import GROUP, group_item
+from entra_access.domain.group_plan import GROUP, MEMBER, group_item
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan
 from entra_access.domain.role_plan import ASSIGNMENT
 
 
-def announced(
-    changes: Iterable[Change], inventory: tuple[Item, ...], place: Place, now: str
-) -> tuple[Item, ...]:
+def announced(plan: Plan, inventory: tuple[Item, ...], place: Place, now: str) -> tuple[Item, ...]:
     """What must be in the inventory before it is made, and is not.
 
-    A group, because a new one can stay invisible for a while; a custom role and a role assignment far from
-    the cluster, because nothing but the inventory tells where to look for it.
+    A group, because a new one can stay invisible for a while; a custom role, a role assignment far from the
+    cluster and a service principal as a member, because nothing but the inventory tells where to look for it.
     """
-    known = {item.id.lower() for item in inventory if item.system is System.AZURE}
-    lines = [_line(change, inventory, place, now) for change in changes]
+    known = {item.id.lower() for item in inventory if item.id}
+    lines = [_line(change, inventory, place, now) for change in plan.changes]
+    joining = {one for change in plan.changes if isinstance(change, AddPrincipals) for one in change.ids}
+    lines += [item for item in plan.inventory if item.kind == MEMBER and item.id in joining]
     return tuple(line for line in lines if line and (not line.id or line.id.lower() not in known))
 
 

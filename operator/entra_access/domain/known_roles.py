@@ -42,6 +42,10 @@ class KnownRole:
     connects: bool = False
     twin: str = ""
 
+    def counts_on(self, kind: ClusterKind) -> bool:
+        """Whether it gives anything on a cluster of that kind."""
+        return self.cluster in {None, kind}
+
 
 _AKS, _ARC = ClusterKind.AKS, ClusterKind.ARC
 _READER, _VIEWER = "7f6c6a51-bcf8-42ba-9220-52d62157d7db", "63f0a09d-1495-4db4-a681-037d84835eb4"

@@ -16,7 +16,7 @@ from entra_access.domain.access_plan import Access, plan_access
 from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.group_plan import group_item, plan_group
+from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.place import Place
@@ -88,8 +88,11 @@ def _whole(
         WishedRole(f"spec.azureRoles[{index}].role", one.role, place.scope(one.scope))
         for index, one in enumerate(policy.azure_roles)
     ]
-    own = replace(world, roles={**world.roles, **custom.roles})
-    roles = plan_assignments(wishes + access.azure_roles, subject, policy.meta, place, own, inventory)
+    wishes = [
+        replace(one, refusal=custom.refusal(one.role, one.scope)) for one in (*wishes, *access.azure_roles)
+    ]
+    own = replace(world, roles={**world.roles, **custom.roles(one.role for one in wishes)})
+    roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
     children = plan_children(who.children + access.children, live, inventory, now, who.replaced)
@@ -137,16 +140,21 @@ def _former_group(
     policy: AccessPolicy, world: PolicyWorld, inventory: tuple[Item, ...], subject: Subject
 ) -> tuple[list[Change], frozenset[str]]:
     """The group that the policy made when its subject was one: deleted last, or found to be gone."""
-    line = group_item(inventory)
-    if policy.group or line is None:
+    if policy.group:
         return [], frozenset()
+    lines = {item.id.lower() for item in inventory if item.system is System.ENTRA and item.id}
     match world.group:
-        case Group(deleted=False) as group if group.id != subject.object_id:
-            return [DeleteGroup(group.id, group.display_name)], frozenset()
+        case Group(deleted=False) as group if group.id != subject.object_id and group_item(inventory):
+            return _delete(group, inventory), frozenset()
         case Fault():
             return [], frozenset()
         case _:
-            return [], frozenset({line.id.lower()})
+            return [], frozenset(lines)
+
+
+def _delete(group: Group, inventory: tuple[Item, ...]) -> list[Change]:
+    """The group goes, without the members that no list may show: it can come back within thirty days."""
+    return [*leave_unseen(group.id, inventory), DeleteGroup(group.id, group.display_name)]
 
 
 def _counts(policy: AccessPolicy, who: Who, roles: RolePart, access: Access) -> dict[str, int | None]:
@@ -191,7 +199,7 @@ def plan_policy_removal(
     custom = plan_definitions((), owner, place, world, inventory, now)
     changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
     if isinstance(world.group, Group) and not world.group.deleted:
-        changes.append(DeleteGroup(world.group.id, world.group.display_name))
+        changes += _delete(world.group, inventory)
     name = world.group.display_name if isinstance(world.group, Group) else ""
     kept = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
     return Plan(

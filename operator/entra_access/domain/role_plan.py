@@ -19,11 +19,12 @@ ASSIGNMENT: Final = "RoleAssignment"
 
 @dataclass(frozen=True)
 class WishedRole:
-    """One role at one scope (an ARM id), and the field that asks for it."""
+    """One role at one scope (an ARM id), and the field that asks for it. `refusal`: why it cannot be."""
 
     path: str
     role: str
     scope: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,10 @@ def plan_assignments(
     lines = [item for item in inventory if item.kind == ASSIGNMENT and item.id]
     _resolve(part, held, wishes, place, world, lines)
     principal = subject.object_id if subject else ""
+    # What may be wanted is wanted, as far as others are concerned.
+    part.claims = frozenset(item.id.lower() for item in lines if held.has(item))
     if principal:
-        part.claims = frozenset(one.assignment(principal) for one in part.resolved)
+        part.claims |= {one.assignment(principal) for one in part.resolved}
     scopes = {scope_of(item.id).lower(): scope_of(item.id) for item in lines}
     scopes |= {one.wish.scope.lower(): one.wish.scope for one in part.resolved}
     scopes |= {one.scope.lower(): one.scope for one in _noted(world, place.note(owner))}
@@ -133,7 +136,10 @@ def _resolve(
         role_id = world.roles.get(wish.role)
         if role_id is None:
             role_id = _remembered(part, wish, place, world, lines)
-        if isinstance(role_id, Fault):
+        if wish.refusal:
+            part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
+            held.roles.add((wish.role.lower(), wish.scope.lower()))
+        elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
             held.everything = True  # any assignment may be this one
         elif role_id is None:

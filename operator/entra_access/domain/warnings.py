@@ -95,6 +95,21 @@ def _levels(roles: Iterable[ResolvedRole], place: Place) -> list[Finding]:
     return found
 
 
+def _data_role(roles: Iterable[ResolvedRole], place: Place) -> ResolvedRole | None:
+    """The first role that says what may be done inside this cluster."""
+    return next(
+        (
+            one
+            for one in roles
+            if one.known
+            and one.known.data
+            and one.known.counts_on(place.kind)
+            and place.covers(one.wish.scope)
+        ),
+        None,
+    )
+
+
 def _connection(
     roles: list[ResolvedRole],
     place: Place,
@@ -106,7 +121,7 @@ def _connection(
 
     Only what is certain is said: a role that the tables do not know may let its holder connect.
     """
-    data = next((one for one in roles if one.known and one.known.data), None)
+    data = _data_role(roles, place)
     if data is None or isinstance(world.assignments, Fault):
         return []
     held = [one.role_id for one in roles if place.above(one.wish.scope)]
@@ -117,7 +132,7 @@ def _connection(
     ]
     given = [known_role(one.role) for one in of_policy if place.above(place.scope(one.scope))]
     known = [BY_GUID.get(role_id) for role_id in held] + given
-    if any(role is None or role.connects for role in known):
+    if any(role is None or (role.connects and role.counts_on(place.kind)) for role in known):
         return []
     message = (
         f"{subject.display_name} has no role that lets it fetch a kubeconfig, so it may be unable to "
@@ -140,7 +155,7 @@ def _cluster(
         )
         return [_warning(Link.SUBJECT, "LegacyEntraIntegration", message)]
     found = []
-    data = next((one for one in roles if one.known and one.known.data and place.covers(one.wish.scope)), None)
+    data = _data_role(roles, place)
     if data and data.known and facts.azure_rbac is False:
         aks = place.kind is ClusterKind.AKS
         enable = (

@@ -106,6 +106,7 @@ class Applier:
             case AssignRole():
                 await self._assign(change, applied)
             case UnassignRole():
+                self._assignments.unsure(change.assignment_id)
                 await self._arm.unassign(change.assignment_id)
                 self._assignments.unassigned(change.assignment_id)
                 applied.gone.add(change.assignment_id)
@@ -152,6 +153,7 @@ class Applier:
         principal = change.principal_id or applied.group_id or ""
         name = assignment_name(change.scope, principal, change.role_id)
         made = Assignment(name, change.scope, principal, change.role_id, change.description)
+        self._assignments.unsure(assignment_id(change.scope, name))
         await self._arm.assign(made, change.principal_type)
         self._assignments.assigned(made)
         applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name)))

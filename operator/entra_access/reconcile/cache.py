@@ -178,7 +178,8 @@ class WatchCache:
         old = self._views.get(meta.name)
         self._views[meta.name] = view
         wished = policy.group.display_name.lower() if policy and policy.group else ""
-        held = subject.display_name.lower() if subject and subject.origin == "Created" else ""
+        created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
+        held = created.display_name.lower() if created else ""
         concerned = self._policies_for(self._relations.put(view))
         concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
         if old is None or _relevant(old) != _relevant(view):

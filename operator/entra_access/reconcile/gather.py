@@ -106,7 +106,8 @@ class Gatherer:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
         names = {one.role for one in policy.azure_roles}
         names |= {role for entry in policy.namespaces for role in entry.azure_roles}
-        names -= {role.name for role in policy.custom_roles}
+        own = {role.name.lower() for role in policy.custom_roles}
+        names = {one for one in names if one.lower() not in own}
         scopes = {self._place.scope(one.scope) for one in policy.azure_roles}
         for entry in policy.namespaces:
             if entry.azure_roles:
@@ -203,10 +204,11 @@ class Gatherer:
         plain = {one for one in grant.azure_roles if not any(same_role(one, other) for other in ceiling)}
         # Only a role that the ceiling has by another name needs the ceiling's roles too.
         roles = {*grant.azure_roles, *(ceiling if plain else ())}
-        own = self._roles_of(view)
+        custom = self._roles_of(view)
+        own = {one: custom[one.lower()] for one in roles if one.lower() in custom}
         scope = self._place.namespace_scope(grant.meta.namespace or "")
         azure = await self._azure.world(roles - own.keys(), [scope], status)
-        azure["roles"] |= {name: guid for name, guid in own.items() if name in roles}
+        azure["roles"] |= own
         return replace(world, **azure)
 
     async def grant_local(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
@@ -238,10 +240,10 @@ class Gatherer:
         )
 
     def _roles_of(self, view: PolicyView | None) -> dict[str, str]:
-        """The custom roles of the grant's own policy, whose GUIDs need no looking up."""
+        """The custom roles of the grant's own policy, by name in lower case: no looking up is needed."""
         custom = view.policy.custom_roles if view and view.policy else ()
         name = view.name if view else ""
-        return {role.name: wished_definition(role, name, self._place).guid for role in custom}
+        return {role.name.lower(): wished_definition(role, name, self._place).guid for role in custom}
 
     # Both
 

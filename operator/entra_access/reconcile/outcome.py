@@ -1,6 +1,6 @@
 """From what a pass found to what people see: the one mapping to conditions, status and the next look."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -88,11 +88,14 @@ def make_status(
     findings = (*applied.findings, *plan.findings)
     subject = _subject(old, plan, applied, findings)
     corrected = (*put_right(plan, applied), *untold)
+    counts = _counts(meta, old, plan)
     return Status(
         observed_generation=meta.generation,
-        conditions=settle_conditions(old.conditions, _conditions(meta, plan, findings, subject), stamp(now)),
+        conditions=settle_conditions(
+            old.conditions, _conditions(meta, plan, findings, subject, counts), stamp(now)
+        ),
         subject=subject,
-        counts=_counts(meta, old, plan),
+        counts=counts,
         inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone),
         effective_by=effective_by(old.effective_by, applied.done, now),
         drift=merge_drift(old.drift, _drift_state(plan, applied, findings), corrected, stamp(now)),
@@ -166,7 +169,11 @@ def _key(item: Item) -> tuple[str, ...]:
 
 
 def _conditions(
-    meta: Meta, plan: Plan, findings: Sequence[Finding], subject: Subject | None
+    meta: Meta,
+    plan: Plan,
+    findings: Sequence[Finding],
+    subject: Subject | None,
+    counts: Mapping[str, int],
 ) -> list[Condition]:
     def condition(kind: str, status: str, reason: str, message: str) -> Condition:
         return Condition(kind, status, reason, message, meta.generation)
@@ -174,7 +181,7 @@ def _conditions(
     ready = _ready(plan, findings)
     conditions = [condition(ConditionType.READY, *ready)]
     broken = ""
-    for link in _links(meta.kind, plan, findings):
+    for link in _links(meta.kind, plan, findings, counts):
         own = [finding for finding in findings if finding.link is link]
         worst = max(own, key=lambda finding: finding.severity, default=None)
         if worst and worst.severity.hinders:
@@ -197,11 +204,11 @@ def _conditions(
     return conditions
 
 
-def _links(kind: Kind, plan: Plan, findings: Sequence[Finding]) -> list[Link]:
+def _links(kind: Kind, plan: Plan, findings: Sequence[Finding], counts: Mapping[str, int]) -> list[Link]:
     """The links that this resource has: not every grant has Azure roles, and not every policy members."""
     told = {finding.link for finding in findings}
     without = set(plan.without) - told
-    if kind is GRANT and "azureRoles" not in plan.counts:
+    if kind is GRANT and "azureRoles" not in {*plan.counts, *counts}:
         without |= {Link.AZURE_ROLES} - told
     return [link for link in _CHAIN[kind] if link not in without]
 

@@ -93,8 +93,10 @@ class Reconciler:
         else:
             await self._bindings_first(resource, old, now)
             plan = await self._plan(resource, old, now)
-        lines = announced(plan.changes, old.inventory, self._place, stamp(now))
+        lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines:
+            # It stays told of when it cannot be made, too: its making may only seem to fail.
+            plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._announce(meta, old, plan, lines, now)
         applied = await self._applier.run(plan, stamp(now))
         await self._write_status(meta, body, old, plan, applied)
@@ -175,7 +177,7 @@ class Reconciler:
         """
         finding = Finding(Link.SUBJECT, Severity.WAITING, "Creating", _being_made(lines))
         kept = plan.subject if plan.subject and plan.subject.rbac_name else None
-        announced_plan = replace(plan, findings=(finding,), inventory=(*plan.inventory, *lines), subject=kept)
+        announced_plan = replace(plan, findings=(finding,), subject=kept)
         status = make_status(meta, old, announced_plan, Applied(), now)
         self._take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
         return status

@@ -81,7 +81,8 @@ class PolicyRelations:
     def _link(self, view: PolicyView) -> None:
         for value in self._references(view):
             self._named_by[value].add(view.name)
-        if view.subject and view.subject.kind == "Group":
+        # Only a group that a policy makes has members to look at; others may use it as it is.
+        if view.policy and view.policy.group and view.subject and view.subject.kind == "Group":
             self._by_group[view.subject.object_id] = view.name
         policy = view.policy
         if policy and (policy.namespaces or isinstance(policy.subject, ServiceAccountSubject)):

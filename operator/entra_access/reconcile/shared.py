@@ -89,6 +89,10 @@ class Assignments:
                 listed[arm_id] = assignment
         return tuple(listed.values())
 
+    def unsure(self, arm_id: str) -> None:
+        """Note that it is being written: what came of earlier writes says nothing any more."""
+        self._own.pop(arm_id.lower(), None)
+
     def assigned(self, assignment: Assignment) -> None:
         """Note an own write."""
         arm_id = assignment_id(assignment.scope, assignment.name).lower()

@@ -1,0 +1,265 @@
+"""The whole operator in memory: the real passes, with Entra, Azure and the API server as dictionaries.
+
+What they are asked for they do, late or never where they are told to; every write is remembered.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.resources import Reference
+from entra_access.api.status import Status, read_status
+from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.faults import Fault, InUse, Unavailable
+from entra_access.domain.known_roles import known_role
+from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
+from entra_access.domain.observed import Assignment, Definition, Group, Principal
+from entra_access.reconcile.apply import Applier
+from entra_access.reconcile.azure_reader import AzureReader
+from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.cluster import ClusterWatch
+from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.notes import Notes
+from entra_access.reconcile.outcome import Next
+from entra_access.reconcile.reconciler import Reconciler
+from unit.builders import AT, PLACE, body_of, guid
+from unit.worlds import A_ROBOT, A_TEAM, A_USER
+
+APPDEV: Final = Key("AccessPolicy", None, "appdev")
+LOST: Final = Unavailable("no answer")
+
+
+class Office:
+    """Everything there is.
+
+    `faults`: what a call fails with, by its name; `lost`: calls that take effect and do not answer.
+    """
+
+    def __init__(self) -> None:
+        self.faults: dict[str, Fault] = {}
+        self.lost: set[str] = set()
+        self.writes: list[tuple[str, str]] = []
+        self.given: dict[str, Assignment] = {}
+        self.definitions: dict[str, Definition] = {}
+        self.groups: dict[str, Group] = {}
+        self.relations: dict[str, dict[str, dict[str, Principal]]] = {}
+        self.people: list[Principal] = [A_USER, A_ROBOT, A_TEAM]
+        self.version = 100
+        self.passes = 0
+        self.due: set[Key] = set()
+        self.cache = WatchCache()
+        services: Any = self
+        azure = AzureReader(PLACE, services, 0.0)
+        cluster = ClusterWatch(services, PLACE.cluster_id, 60, lambda: None)
+        self.reconciler = Reconciler(
+            PLACE,
+            self.cache,
+            services,
+            Gatherer(PLACE, self.cache, DirectoryReader(PLACE, services), azure, services, cluster),
+            Applier(self.cache, services, services, services, azure.assignments),
+            Notes(services),
+            tell=self.due.add,
+            clock=lambda: AT + timedelta(minutes=self.passes),
+            stalled_after=60,
+        )
+
+    # What people do
+
+    def apply(self, kind: Kind, name: str, spec: dict[str, Any], namespace: str | None = None) -> Key:
+        """Somebody writes a resource. Returns its key."""
+        key = Key(kind.kind, namespace, name)
+        old = self.cache.resource(key)
+        metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "generation": 1}
+        if old:
+            metadata = {**old["metadata"], "generation": old["metadata"]["generation"] + 1}
+        metadata |= {"namespace": namespace} if namespace else {}
+        status = dict(old.get("status") or {}) if old else {}
+        self.cache.put(kind, self._versioned({"metadata": metadata, "spec": spec, "status": status}))
+        return key
+
+    def policy(self, subject: dict[str, Any], **spec: Any) -> Key:
+        """Somebody writes the policy ``appdev``."""
+        return self.apply(POLICY, "appdev", {"subject": subject, **spec})
+
+    def namespace(self, name: str, **labels: str) -> set[Key]:
+        """Somebody makes or relabels a namespace. Returns who must be looked at."""
+        metadata = {"name": name, "uid": f"uid-of-{name}", "labels": labels}
+        return self.cache.put(NAMESPACE, self._versioned({"metadata": metadata}))
+
+    def delete(self, key: Key) -> None:
+        """Somebody deletes a resource."""
+        body = self.body(key)
+        metadata = {**body["metadata"], "deletionTimestamp": "2026-11-23T12:00:00Z"}
+        kind = POLICY if key.kind == POLICY.kind else GRANT
+        self.cache.put(kind, self._versioned({**body, "metadata": metadata}))
+
+    def _versioned(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
+        return {**body, "metadata": metadata}
+
+    # What the operator does
+
+    async def look(self, key: Key = APPDEV, times: int = 1) -> Next:
+        """So many passes over a resource."""
+        answer = Next()
+        for _ in range(times):
+            self.passes += 1
+            answer = await self.reconciler.reconcile(key)
+        return answer
+
+    def body(self, key: Key = APPDEV) -> Mapping[str, Any]:
+        body = self.cache.resource(key)
+        assert body is not None
+        return body
+
+    def status(self, key: Key = APPDEV) -> Status:
+        return read_status(self.body(key))
+
+    def written(self, what: str) -> list[str]:
+        """What was written by calls of that name."""
+        return [detail for name, detail in self.writes if name == what]
+
+    def _write(self, name: str, detail: str) -> None:
+        fault = self.faults.get(name)
+        if fault and name not in self.lost:
+            raise fault
+        self.writes.append((name, detail))
+
+    def _answer(self, name: str) -> None:
+        if name in self.lost:
+            raise self.faults.get(name, LOST)
+
+    def _read(self, name: str) -> None:
+        if name in self.faults:
+            raise self.faults[name]
+
+    # Azure
+
+    async def assignments(self, scope: str, *, below: bool) -> tuple[Assignment, ...]:
+        self._read("assignments")
+        at = f"{scope.lower()}/"
+        return tuple(
+            one
+            for one in self.given.values()
+            if at.startswith(f"{one.scope.lower()}/") or (below and f"{one.scope.lower()}/".startswith(at))
+        )
+
+    async def assignment(self, scope: str, name: str) -> Assignment | None:
+        self._read("assignment")
+        return self.given.get(assignment_id(scope, name).lower())
+
+    async def role_id(self, role: str, _: str) -> str | None:
+        self._read("role_id")
+        made = {one.name.lower(): one.guid for one in self.definitions.values()}
+        built_in = known_role(role)
+        return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+
+    async def definition(self, _: str, role_guid: str) -> Definition | None:
+        self._read("definition")
+        return self.definitions.get(role_guid)
+
+    async def define(self, scope: str, definition: Definition) -> None:
+        self._write("define", definition_id(scope, definition.guid))
+        self.definitions[definition.guid] = definition
+        self._answer("define")
+
+    async def undefine(self, arm_id: str) -> None:
+        self._write("undefine", arm_id)
+        if any(one.role_id == guid_in(arm_id) for one in self.given.values()):
+            raise InUse("still assigned")
+        self.definitions.pop(guid_in(arm_id) or "", None)
+
+    async def assign(self, assignment: Assignment, principal_type: str) -> None:
+        assert assignment.principal_id
+        assert principal_type
+        arm_id = assignment_id(assignment.scope, assignment.name)
+        self._write("assign", arm_id)
+        self.given[arm_id.lower()] = assignment
+        self._answer("assign")
+
+    async def unassign(self, arm_id: str) -> None:
+        self._write("unassign", arm_id)
+        self.given.pop(arm_id.lower(), None)
+
+    def scopes(self) -> list[str]:
+        """Where something is assigned."""
+        return sorted(scope_of(arm_id) for arm_id in self.given)
+
+    # Entra
+
+    async def group_by_unique_name(self, name: str) -> Group | None:
+        self._read("group")
+        live = (one for one in self.groups.values() if not one.deleted)
+        return next((one for one in live if one.unique_name == name), None)
+
+    async def deleted_groups(self) -> tuple[Group, ...]:
+        return tuple(one for one in self.groups.values() if one.deleted)
+
+    async def groups_named(self, _: str) -> tuple[Group, ...]:
+        return ()
+
+    async def principals(self, group_id: str, relation: str) -> tuple[Principal, ...]:
+        """As Graph lists them: without service principals."""
+        self._read("principals")
+        there = self.relations[group_id][relation].values()
+        return tuple(one for one in there if one.kind != "servicePrincipal" or relation == "owners")
+
+    async def principal(self, reference: Reference) -> Principal | None:
+        self._read("principal")
+        known = (one for one in self.people if one.kind == reference.kind)
+        return next((one for one in known if reference.value in {one.id, one.name.lower()}), None)
+
+    async def is_direct_member(self, group_id: str, principal_id: str) -> bool:
+        return principal_id in self.relations[group_id]["members"]
+
+    async def groups_of(self, _: str) -> int:
+        return 1
+
+    async def create_group(self, unique: str, name: str, nickname: str, description: str | None) -> Group:
+        self._write("create_group", name)
+        made = Group(guid(f"group {self.version}"), unique, name, nickname, description)
+        self.groups[made.id] = made
+        self.relations[made.id] = {"members": {}, "owners": {}}
+        self._answer("create_group")
+        return made
+
+    async def delete_group(self, group_id: str) -> None:
+        self._write("delete_group", group_id)
+        del self.groups[group_id]
+
+    async def add(self, group_id: str, relation: str, ids: Iterable[str]) -> None:
+        wanted = set(ids)
+        self._write("add", " ".join(sorted(wanted)))
+        self.relations[group_id][relation] |= {one.id: one for one in self.people if one.id in wanted}
+        self._answer("add")
+
+    async def remove(self, group_id: str, relation: str, principal_id: str) -> None:
+        self._write("remove", principal_id)
+        self.relations[group_id][relation].pop(principal_id, None)
+
+    # Kubernetes
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
+        return self.cache.resource(Key(kind.kind, namespace, name))
+
+    async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._write("status", str(meta))
+        key = Key(meta.kind.kind, meta.namespace, meta.name)
+        return self._versioned({**self.body(key), "status": dict(status)})
+
+    async def set_finalizers(self, meta: Any, finalizers: tuple[str, ...]) -> Mapping[str, Any]:
+        self._write("finalizers", str(meta))
+        body = self.body(Key(meta.kind.kind, meta.namespace, meta.name))
+        return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
+
+    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+        self._write("child", str(child.ref))
+        body = body_of(child, group_id)
+        body["metadata"]["uid"] = uid or f"uid-{self.version}"
+        return self._versioned(body)
+
+    async def delete_child(self, ref: ChildRef, _: str) -> None:
+        self._write("delete_child", str(ref))
