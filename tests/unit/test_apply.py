@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entra_access.api.names import ROLE
+from entra_access.api.names import ROLE, SECRET, SERVICE_ACCOUNT
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import (
     AddPrincipals,
@@ -13,17 +13,20 @@ from entra_access.domain.changes import (
     AssignRole,
     Change,
     CreateGroup,
+    DefineRole,
     DeleteChild,
     DeleteGroup,
     RemovePrincipal,
+    RemoveRole,
     ReplaceChild,
     RestoreGroup,
     UnassignRole,
     UpdateGroup,
 )
+from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Severity, Taken, Unavailable
-from entra_access.domain.naming import assignment_id, assignment_name
-from entra_access.domain.observed import Assignment, Group
+from entra_access.domain.naming import assignment_id, assignment_name, definition_id
+from entra_access.domain.observed import Assignment, Definition, Group
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
@@ -35,6 +38,7 @@ from unit.builders import (
     UNIQUE,
     a_grant,
     a_group,
+    a_meta,
     a_rule,
     body_of,
     cluster_binding,
@@ -209,6 +213,44 @@ async def test_nobody_is_bound_to_a_role_that_is_not_ours() -> None:
     applied = await run(world, role, binding, other)
     assert applied.done == [other]
     assert str(binding.child.ref) not in {asked[1] for asked in world.asked}
+
+
+WISH = Definition(guid("Pod Restarter"), "Pod Restarter", assignable_scopes=(SCOPE,))
+DEFINE = DefineRole(SCOPE, WISH, new=True)
+REMOVE_ROLE = RemoveRole(definition_id(SCOPE, guid("old")), "Old")
+
+
+async def test_a_custom_role_that_could_not_be_made_is_not_assigned_and_others_are() -> None:
+    own = AssignRole(SCOPE, WISH.name, WISH.guid, GROUP_ID, "Group", "note")
+    applied = await run(World(("define", Unavailable("down"))), DEFINE, own, ASSIGN, UNASSIGN, REMOVE_ROLE)
+    assert applied.done == [ASSIGN]
+    assert applied.made == [role_line("Reader")]
+
+
+async def test_custom_roles_are_written_down_and_struck_out() -> None:
+    world = World()
+    applied = await run(world, DEFINE, REMOVE_ROLE)
+    assert world.asked == [("define", SCOPE, WISH), ("undefine", REMOVE_ROLE.definition_id)]
+    assert [(item.kind, item.name, item.id) for item in applied.made] == [
+        ("RoleDefinition", "Pod Restarter", definition_id(SCOPE, WISH.guid))
+    ]
+    assert applied.gone == {REMOVE_ROLE.definition_id}
+
+
+async def test_a_custom_role_stays_while_its_assignment_could_not_be_taken_away() -> None:
+    applied = await run(World(("unassign", Unavailable("down"))), UNASSIGN, REMOVE_ROLE)
+    assert applied.done == []
+
+
+async def test_no_token_is_made_for_an_account_that_is_not_ours() -> None:
+    """It would sign in as somebody else's account."""
+    account = ApplyChild(Child(ChildRef(SERVICE_ACCOUNT, "tools", "demo"), a_meta()), None)
+    ref = ChildRef(SECRET, "tools", "demo-token")
+    token = ApplyChild(Child(ref, a_meta(), account="demo"), None)
+    other = ApplyChild(Child(ref, a_meta(), account="other"), None)
+    world = World((f"apply_child {account.child.ref}", Taken("there already")))
+    assert (await run(world, account, token)).done == []
+    assert (await run(world, account, other)).done == [other]
 
 
 async def test_what_was_just_made_is_not_taken_away_again() -> None:

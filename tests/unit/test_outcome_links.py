@@ -232,7 +232,7 @@ def test_a_member_leaves_the_inventory_when_it_left_the_group() -> None:
 
 def test_ids_of_azure_are_compared_without_regard_to_case() -> None:
     upper = replace(line(READER), id=line(READER).id.upper())
-    assert merge_inventory((line(READER),), (upper,), Applied()) == (upper,)
+    assert merge_inventory((), (line(READER), upper), Applied()) == (upper,)
     assert merge_inventory((line(READER),), (line(READER),), Applied(gone={upper.id})) == ()
 
 

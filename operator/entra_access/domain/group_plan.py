@@ -281,7 +281,8 @@ def _resolve(
 
 
 def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:
-    if reference.value in world.cycles:
+    groups = {POLICY_MEMBER, PrincipalKind.GROUP.value}
+    if reference.kind in groups and reference.value in world.cycles:
         message = (
             f"its group would be a member of itself: {world.cycles[reference.value]}; take one of them out"
         )

@@ -106,4 +106,5 @@ class Place:
 
     @property
     def _mark(self) -> str:
-        return f"entra-access-operator ({self.cluster_id.rpartition('/')[2]}, {digest(self.owner_id)})"
+        cluster = self.cluster_id.rpartition("/")[2].lower()
+        return f"entra-access-operator ({cluster}, {digest(self.owner_id)})"
