@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -87,6 +87,9 @@ async def run(settings: Settings) -> None:
         # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
         queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])
 
+        # Until all first lists are in the cache, what is not in it is not absent: nobody works before.
+        complete = asyncio.Event()
+
         def look_at_all() -> None:
             for key in [*cache.keys(POLICY), *cache.keys(GRANT)]:
                 queue.add(key)
@@ -105,9 +108,15 @@ async def run(settings: Settings) -> None:
         )
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
-        work = queue.run(reconciler.reconcile, settings.workers)
-        ours = [work, notes.run(), sweeps.run(), cluster.run()]
-        await _until_one_ends(ours, make_registry(cache, queue.add), settings)
+        work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))
+        ours = [work, notes.run(), _after(complete, sweeps.run), cluster.run()]
+        await _until_one_ends(ours, make_registry(cache, queue.add, complete.set), settings)
+
+
+async def _after(event: asyncio.Event, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it once the event has come."""
+    await event.wait()
+    await run()
 
 
 @asynccontextmanager

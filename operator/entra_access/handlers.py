@@ -48,13 +48,18 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def make_registry(cache: WatchCache, add: Callable[[Key], None]) -> kopf.OperatorRegistry:
-    """The handlers for everything that is watched; `add` queues a key."""
+def make_registry(
+    cache: WatchCache, add: Callable[[Key], None], complete: Callable[[], None]
+) -> kopf.OperatorRegistry:
+    """The handlers for everything that is watched; `add` queues a key.
+
+    `complete` is called, again and again, once the first lists of all kinds are in the cache.
+    """
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     news: set[Key] = set()
     for kind in WATCHED:
-        _watch(registry, kind, cache, add, news)
+        _watch(registry, kind, cache, add, complete, news)
     return registry
 
 
@@ -68,6 +73,7 @@ def _watch(
     kind: Kind,
     cache: WatchCache,
     add: Callable[[Key], None],
+    complete: Callable[[], None],
     news: set[Key],
 ) -> None:
     """Fill the cache from one kind's watch. `news` are the keys that wait until every kind was listed."""
@@ -76,6 +82,7 @@ def _watch(
         news.update(cache.put(kind, dict(body)))
 
     def pass_on(event: kopf.RawEvent, name: str, namespace: str | None, uid: str | None, **_: Any) -> None:
+        complete()
         if event["type"] == "DELETED":
             news.update(cache.drop(kind, namespace, name, uid))
         for key in news:

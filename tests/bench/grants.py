@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from entra_access.adapters.rbac import Kubernetes, connect
 from entra_access.api.names import GRANT, ROLE, ROLE_BINDING
-from entra_access.api.resources import read_grant, read_meta
-from entra_access.domain.children import Child, ChildRef
+from entra_access.api.reading import read_grant, read_meta
+from entra_access.domain.children import Child, ChildRef, RbacSubject
 from entra_sandbox.local.stack import Stack
 
 T = TypeVar("T")
@@ -80,7 +80,8 @@ async def raw(kubernetes: Kubernetes, grants: Sequence[dict[str, Any]], status: 
         role = ChildRef(ROLE, meta.namespace, f"{meta.name}-rules")
         binding = ChildRef(ROLE_BINDING, meta.namespace, meta.name)
         await kubernetes.apply_child(Child(role, meta, rules=parsed.rules), None, None)
-        child = Child(binding, meta, role_kind="Role", role=role.name, group_id=meta.uid)
+        subject = RbacSubject("Group", meta.uid)
+        child = Child(binding, meta, role_kind="Role", role=role.name, subject=subject)
         await kubernetes.apply_child(child, None, None)
         await kubernetes.apply_status(meta, status)
 

@@ -316,3 +316,24 @@ def test_what_is_made_is_made_and_told_once(cluster: Cluster) -> None:
     lines = cluster.operator_log().splitlines()
     for made in (f"create ServiceAccount {namespace}/robot", f"create Secret {namespace}/robot-token"):
         assert sum(line.endswith(made) for line in lines) == 1, made
+
+
+def test_without_the_right_to_secrets_it_is_said(cluster: Cluster) -> None:
+    """Where the manifest for tokens is left out: Stalled names it, what there is stays, and it heals."""
+    policy, namespace = with_account(cluster)
+    right = "entra-access-operator-tokens"
+    manifest = cluster.kubectl("get", "clusterrolebinding", right, "-o", "json")
+    cluster.kubectl("delete", "clusterrolebinding", right)
+    try:
+        plain, elsewhere = with_account(cluster, token=False)
+        policy.apply(clusterRoles=["view", "edit"])
+        message = policy.stalled("Denied")
+        assert "the operator's service account may not read Secret robot-token" in message
+        assert "manifests/" in message
+        assert policy.bound() == [("view", f"ServiceAccount {namespace} robot")]
+        assert plain.bound() == [("view", f"ServiceAccount {elsewhere} robot")]
+    finally:
+        cluster.kubectl("create", "-f", "-", stdin=manifest)
+    policy.ready()
+    assert [role for role, _ in policy.bound()] == ["edit", "view"]
+    plain.delete()

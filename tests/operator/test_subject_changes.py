@@ -190,3 +190,18 @@ def test_an_unknown_new_subject_takes_nothing_from_the_old_one(cluster: Cluster)
     assert policy.bound() == [("view", f"User {new.upn}")]
     assert (len(roles_of(cluster, new.id)), roles_of(cluster, old.id)) == (1, [])
     loses(cluster, old, "list", "pods")
+
+
+def test_the_end_of_one_policy_is_no_news_for_others(cluster: Cluster) -> None:
+    """Nobody is looked up again because somebody else's policy goes."""
+    stays, goes = person(cluster), person(cluster)
+    policies = [direct(cluster, user(one.upn), clusterRoles=["view"]) for one in (stays, goes)]
+    for policy in policies:
+        policy.ready()
+    cluster.quiet(1.0)
+    since = last_request(cluster)
+
+    policies[1].delete()
+
+    cluster.quiet(1.0)
+    assert cluster.azure.journal(since=since, path_regex=stays.upn) == []

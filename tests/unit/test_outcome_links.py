@@ -85,14 +85,15 @@ def test_a_warning_is_not_looked_at_again_for_its_own_sake() -> None:
 
 
 def test_a_warning_is_an_event_once() -> None:
-    first, again, other = status(WARNING), status(WARNING), status(replace(WARNING, reason="AzureRbacOff"))
-    for old, new, expected in (
-        (Status(), first, ["CannotConnect"]),
-        (first, again, []),
-        (first, other, ["AzureRbacOff"]),
-        (first, Status(), []),
+    more = replace(WARNING, reason="AzureRbacOff", message="Azure RBAC is off")
+    for old, findings, expected in (
+        (Status(), (WARNING,), ["CannotConnect"]),
+        (status(WARNING), (WARNING,), []),
+        (status(WARNING), (WARNING, more), ["AzureRbacOff"]),
+        (status(WARNING), (), []),
     ):
-        told = [n for n in notes_of(old, new, Plan(), Applied()) if n.type == "Warning"]
+        plan = Plan(findings=findings)
+        told = [n for n in notes_of(old, status(*findings), plan, Applied()) if n.type == "Warning"]
         assert [note.reason for note in told] == expected
 
 

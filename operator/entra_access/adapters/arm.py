@@ -252,6 +252,8 @@ class Arm:
         if status == 403:
             right = _right(doing, scope, linked=code == "LinkedAuthorizationFailed")
             return Denied(f"the operator's identity may not {doing} ({code}): give it {right}")
+        if status == 404 and not code:
+            return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
         if status == 404:
             return Missing(f"not there when asked to {doing} ({code})")
         return _refusal(status, code, doing)

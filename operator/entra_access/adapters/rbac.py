@@ -88,7 +88,9 @@ class Kubernetes:
         found = await self._call("GET", path, f"read {ref}", accept=_accept(ref.kind))
         there = found["metadata"]
         owners = {owner.get("uid") for owner in there.get("ownerReferences", ())}
-        if child.owner.uid not in owners:
+        # An ownerReference can be written by anybody; one with another roleRef was not made here as it is.
+        other_role = "roleRef" in found and found["roleRef"] != manifest.get("roleRef")
+        if child.owner.uid not in owners or other_role:
             makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
             message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
             raise Taken(message)

@@ -23,6 +23,7 @@ class DefinitionPart(Part):
     """What the link adds. `there`: the roles that are or will be there, by name in lower case."""
 
     there: dict[str, Definition] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)  # names, in lower case, that cannot be had
 
     def roles(self, names: Iterable[str]) -> dict[str, str]:
         """The GUIDs of those of the names that are the policy's own roles. Azure's names have no case."""
@@ -30,6 +31,8 @@ class DefinitionPart(Part):
 
     def refusal(self, role: str, scope: str) -> str:
         """Why one of the policy's own roles cannot be assigned at a scope; empty where it can."""
+        if role.lower() in self.refused:
+            return f"the custom role {role} cannot be made; see spec.customRoles"
         own = self.there.get(role.lower())
         within = (
             (f"{scope.lower()}/".startswith(f"{one.lower()}/") for one in own.assignable_scopes)
@@ -84,7 +87,9 @@ def plan_definitions(
         if guid in wished or guid != definition_name(place.owner_id, owner.name, item.name):
             continue
         part.inventory.append(item)
-        part.removals.append(RemoveRole(item.id, item.name))
+        # Add before remove: one that cannot be made may be to take its place.
+        if not part.findings:
+            part.removals.append(RemoveRole(item.id, item.name))
     return part
 
 
@@ -100,6 +105,7 @@ def _plan_one(
         return
     if seen is None and (refusal := _name_taken(wish, world, path)):
         part.findings.append(refusal)
+        part.refused.add(wish.name.lower())
         return
     part.there[wish.name.lower()] = wish
     if seen is None or seen.content != wish.content:

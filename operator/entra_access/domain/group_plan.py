@@ -58,7 +58,8 @@ def plan_group(
     if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
         _settle(who, world.group, members, line)
         return who
-    _note_applications(members, wish, world, inventory, group_id)
+    if visible or creating:
+        _note_applications(members, wish, world, inventory, group_id)
     who.additions += members.additions
     who.removals += members.removals
     who.inventory += members.inventory
@@ -195,7 +196,11 @@ def _note_applications(
     listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
     if members.unseen or not group_id:
         return
-    members.removals += [one for one in leave_unseen(group_id, inventory) if one.id not in listed]
+    # One that is wished for and cannot be found just now is not one that must leave.
+    wished = {str(one) for one in wish.members}
+    members.removals += [
+        one for one in leave_unseen(group_id, inventory) if one.id not in listed and one.name not in wished
+    ]
 
 
 def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincipal]:

@@ -7,7 +7,7 @@ from typing import Final
 from entra_access.api.resources import Meta
 from entra_access.api.status import Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
-from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
@@ -58,16 +58,28 @@ class RolePart(Part):
 
 @dataclass
 class _Held:
-    """Wishes that stand for no known role now: what was assigned for them stays."""
+    """Wishes that stand for no role now, and what must stay for their sake.
 
-    roles: set[tuple[str, str]] = field(default_factory=set)  # role and scope, in lower case
+    Attributes
+    ----------
+    roles
+        Names that no role has now, with the scope: what was assigned by that name may be the wished one.
+    scopes
+        Where a role is wished for that cannot be given: it may be to take the place of one there, and
+        additions come before removals.
+    everything
+        A role could not be looked up: any assignment may be for it.
+    """
+
+    roles: set[tuple[str, str]] = field(default_factory=set)
+    scopes: set[str] = field(default_factory=set)
     everything: bool = False
 
-    def has(self, item: Item | None) -> bool:
-        """Whether a line of the inventory, or (None) something without one, may be for such a wish."""
-        if self.everything or item is None:
-            return self.everything or bool(self.roles)
-        return (item.name.lower(), scope_of(item.id).lower()) in self.roles
+    def has(self, scope: str, item: Item | None) -> bool:
+        """Whether what is assigned at the scope must stay; `item` is the inventory's line for it, if any."""
+        if self.everything or scope.lower() in self.scopes:
+            return True
+        return bool(self.roles) if item is None else (item.name.lower(), scope.lower()) in self.roles
 
 
 def plan_assignments(
@@ -88,7 +100,7 @@ def plan_assignments(
     _resolve(part, held, wishes, place, world, lines)
     principal = subject.object_id if subject else ""
     # What may be wanted is wanted, as far as others are concerned.
-    part.claims = frozenset(item.id.lower() for item in lines if held.has(item))
+    part.claims = frozenset(item.id.lower() for item in lines if held.has(scope_of(item.id), item))
     if principal:
         part.claims |= {one.assignment(principal) for one in part.resolved}
     scopes = {scope_of(item.id).lower(): scope_of(item.id) for item in lines}
@@ -138,7 +150,7 @@ def _resolve(
             role_id = _remembered(part, wish, place, world, lines)
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
-            held.roles.add((wish.role.lower(), wish.scope.lower()))
+            held.scopes.add(wish.scope.lower())
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
             held.everything = True  # any assignment may be this one
@@ -149,7 +161,7 @@ def _resolve(
             held.roles.add((wish.role.lower(), wish.scope.lower()))
         elif mistake := _wrong_cluster(wish, role_id, place):
             part.findings.append(mistake)
-            held.roles.add((wish.role.lower(), wish.scope.lower()))
+            held.scopes.add(wish.scope.lower())
         else:
             found.setdefault((wish.scope.lower(), role_id), ResolvedRole(wish, role_id))
     part.resolved = list(found.values())
@@ -213,11 +225,15 @@ def _plan_scope(
     world: AzureWorld,
     held: _Held,
 ) -> None:
+    if isinstance(here.seen, Missing):
+        # With a resource group all assignments in it go.
+        part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
+        return
     if isinstance(here.seen, Fault):
         finding = here.seen.finding(Link.AZURE_ROLES, observing=True)
         wish = next(iter(here.wanted.values()), None)
         if wish and not place.covers(here.scope):
-            finding = replace(finding, path=f"{wish.wish.path.removesuffix('.role')}.scope")
+            finding = replace(finding, path=_scope_path(wish.wish))
         part.findings.append(finding)
         part.inventory += here.lines.values()
         part.count = None
@@ -235,6 +251,15 @@ def _plan_scope(
     _sort_out(part, here, here.seen, principal, note, place, world, held)
 
 
+def _scope_path(wish: WishedRole) -> str:
+    return f"{wish.path.removesuffix('.role')}.scope"
+
+
+def _no_scope(wish: WishedRole, scope: str) -> Finding:
+    message = f"there is no {scope}; correct the scope, or create what it names"
+    return _stalled("ScopeNotFound", message, _scope_path(wish))
+
+
 def _sort_out(
     part: RolePart,
     here: _Scope,
@@ -248,8 +273,8 @@ def _sort_out(
     """Sort out which of our assignments stay and which go.
 
     Ours are those that the inventory names, and those that are described as ours and are wanted or were made
-    for this resource; all have a name that only we would give. One that may belong to a role that could not
-    be found now (`held`) stays, and so does one that another resource of ours wants too. Ids are compared in
+    for this resource; all have a name that only we would give. What is `held` for a wish that cannot be
+    fulfilled now stays, and so does one that another resource of ours wants too. Ids are compared in
     lower case, as Azure does.
     """
     named = {assignment_id(here.scope, a.name).lower(): a for a in seen}
@@ -274,7 +299,7 @@ def _sort_out(
         arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
         role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)
         part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id))
-        if key not in keep and not held.has(item):
+        if key not in keep and not held.has(here.scope, item):
             part.removals.append(UnassignRole(arm_id, role))
 
 

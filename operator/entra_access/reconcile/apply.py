@@ -95,6 +95,15 @@ class Applier:
             made = {item.id.lower() for item in applied.made}
             if change.assignment_id.lower() in made:
                 return True  # it was thought to be for a group that is gone, and now is for this one
+        if isinstance(change, DeleteChild) and change.removal:
+            # What fails in one namespace does not keep another one's access from ending.
+            refused = zip(applied.failed, applied.findings, strict=True)
+            return any(
+                isinstance(one, ApplyChild | DeleteChild)
+                and _namespace(one) == change.ref.namespace
+                and finding.reason != Taken.reason
+                for one, finding in refused
+            )
         # A name that is taken says nothing of what else is to go; everything else may be in its place soon.
         hindered = {finding.link for finding in applied.findings if finding.reason != Taken.reason}
         return change.removal and change.link in hindered
@@ -163,6 +172,10 @@ class Applier:
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
         self._cache.put(ref.kind, body)
         applied.made.append(child_item(ref, body["metadata"]["uid"]))
+
+
+def _namespace(change: ApplyChild | DeleteChild) -> str | None:
+    return (change.child.ref if isinstance(change, ApplyChild) else change.ref).namespace
 
 
 def _is_for(first: ApplyChild, then: ApplyChild) -> bool:

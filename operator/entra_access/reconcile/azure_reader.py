@@ -1,7 +1,6 @@
 """Look at Azure for one resource: roles, role assignments, custom roles."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments
+from entra_access.reconcile.shared import Assignments, SharedEach
 
 ROLE_ID_SECONDS: Final = 3600.0
 """For so long the GUID of a role's name is believed."""
@@ -28,7 +27,7 @@ class AzureReader:
         self._place = place
         self._arm = arm
         self.assignments = Assignments(self._list, max_age)
-        self._role_ids: dict[str, tuple[str, float]] = {}
+        self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
         """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
@@ -66,6 +65,10 @@ class AzureReader:
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
 
+    def latest(self, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
+        """What was seen at the cluster, with what the operator itself has written since."""
+        return found if isinstance(found, Fault) else self.assignments.overlaid(found, self._place.covers)
+
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
 
@@ -90,15 +93,15 @@ class AzureReader:
 
     async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
-        known, until = self._role_ids.get(role, ("", 0.0))
-        if time.monotonic() < until:
-            return known
         for scope in (self._place.cluster_id, *scopes):
-            found = await self._arm.role_id(role, scope)
+            found = await self._role_ids.get((role.lower(), scope))
             if found:
-                self._role_ids[role] = (found, time.monotonic() + ROLE_ID_SECONDS)
                 return found
+            self._role_ids.forget((role.lower(), scope))  # it may be made at any moment
         raise Missing(role)
+
+    async def _look_up(self, key: tuple[str, str]) -> str | None:
+        return await self._arm.role_id(*key)
 
     async def _definition(self, wish: Definition) -> Definition:
         found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)

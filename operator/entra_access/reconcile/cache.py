@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, FINALIZER, GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_policy
 from entra_access.api.status import Status, System, read_status
@@ -92,6 +92,8 @@ class WatchCache:
         body = self._resources.get(key)
         if key.kind == POLICY.kind or body is None:
             return key.kind == POLICY.kind
+        if FINALIZER in body["metadata"].get("finalizers", ()):
+            return True  # it has been in Azure before, whatever its status tells of
         lines = (body.get("status") or {}).get("inventory") or ()
         wishes = (body.get("spec") or {}).get("azureRoles")
         return bool(wishes) or any(line.get("system") == System.AZURE.value for line in lines)
@@ -121,7 +123,7 @@ class WatchCache:
             return self._put_child(kind, body)
         if kind is NAMESPACE:
             return self._put_namespace(body)
-        return self._put_resource(body)
+        return self._put_resource(body) if kind in {POLICY, GRANT} else set()
 
     def drop(self, kind: Kind, namespace: str | None, name: str, uid: str | None = None) -> set[Key]:
         """Take in that an object is gone. With a `uid`: only if that one is known."""
@@ -140,7 +142,7 @@ class WatchCache:
             if child is None or uid not in {None, child.uid}:
                 return concerned
             return concerned | {self._forget_child(child)}
-        return self._drop_resource(Key(kind.kind, namespace, name), uid)
+        return self._drop_resource(Key(kind.kind, namespace, name), uid) if kind in {POLICY, GRANT} else set()
 
     def _put_resource(self, body: Body) -> set[Key]:
         meta = read_meta(body)
@@ -189,8 +191,8 @@ class WatchCache:
     def _claim(self, policy: str, claim: Claim | None) -> set[Key]:
         """Note a policy's claim. Returns the other policies that ask for a name which it has let go."""
         old = self._claims.pop(policy, None)
-        before = {old.wished, old.held} if old else set()
-        after = {claim.wished, claim.held} if claim else set()
+        before = {old.wished, old.held} - {""} if old else set()
+        after = {claim.wished, claim.held} - {""} if claim else set()
         for name in before:
             self._claims_by_name[name].discard(policy)
         if claim:

@@ -38,6 +38,10 @@ class AssignmentClaims(Generic[K]):
         """Those of the ids that somebody else wants."""
         return frozenset(one for one in ids if self._holders.get(one, set()) - {key})
 
+    def holders(self, ids: Iterable[str]) -> set[K]:
+        """Who wants any of them."""
+        return {key for one in ids for key in self._holders.get(one.lower(), ())}
+
     def _set(self, key: K, ids: frozenset[str]) -> None:
         for one in self._claims.get(key, frozenset()) - ids:
             self._holders[one].discard(key)

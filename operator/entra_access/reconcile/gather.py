@@ -32,6 +32,7 @@ from entra_access.domain.observed import (
     PolicyView,
     PolicyWorld,
     Principal,
+    Seen,
 )
 from entra_access.domain.place import Place
 from entra_access.reconcile.azure_reader import AzureReader
@@ -247,6 +248,10 @@ class Gatherer:
 
     # Both
 
+    def latest(self, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
+        """The assignments with what the operator has written to Azure since they were looked at."""
+        return self._azure.latest(found)
+
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""
         ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
@@ -273,7 +278,11 @@ class Gatherer:
         found = list(watched)
         for item in missing:
             kind, (namespace, _, name) = KINDS[item.kind], item.name.rpartition("/")
-            body = await self._kubernetes.get(kind, namespace or None, name)
+            body = await seen(self._kubernetes.get(kind, namespace or None, name))
+            if isinstance(body, Fault) and kind is not SECRET:
+                raise body
+            if isinstance(body, Fault):
+                continue  # without the right to read it: that is said of the subject, whose token it is
             if body and body["metadata"]["uid"] == item.id:
                 found.append(seen_child(kind, body))
         return tuple(found)

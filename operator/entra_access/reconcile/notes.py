@@ -14,7 +14,7 @@ from entra_access.api.resources import Meta
 from entra_access.api.status import ConditionType, DriftItem, Status
 from entra_access.api.times import stamp
 from entra_access.domain.changes import ApplyChild, Change, DeleteChild
-from entra_access.domain.faults import Fault
+from entra_access.domain.faults import Fault, Severity
 from entra_access.domain.naming import digest
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
@@ -41,10 +41,10 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
             yield Note("Normal", _reason(change), _past(str(change)))
     for item in put_right(plan, applied):
         yield Note("Warning", "DriftCorrected", _drift_text(item))
+    yield from _warnings(old, plan)
     for kind, wanted, note_type in (
         (ConditionType.READY, "True", "Normal"),
         (ConditionType.STALLED, "True", "Warning"),
-        (ConditionType.WARNING, "True", "Warning"),
     ):
         condition, before = new.condition(kind), old.condition(kind)
         if condition is None or condition.status != wanted:
@@ -53,6 +53,16 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
         if not same:
             reason = "Ready" if kind == ConditionType.READY else condition.reason
             yield Note(note_type, reason, condition.message)
+
+
+def _warnings(old: Status, plan: Plan) -> Iterator[Note]:
+    """An event for each warning that the condition did not have yet."""
+    condition = old.condition(ConditionType.WARNING)
+    told = condition.message if condition else ""
+    texts = {f.text: f.reason for f in plan.findings if f.severity is Severity.WARNING}
+    for text, reason in texts.items():
+        if text not in told:
+            yield Note("Warning", reason, text)
 
 
 def _reason(change: Change) -> str:

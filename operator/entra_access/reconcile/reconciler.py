@@ -13,7 +13,7 @@ from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
 from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import ApplyChild, DeleteChild
+from entra_access.domain.changes import ApplyChild, DeleteChild, UnassignRole
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
 from entra_access.domain.group_plan import group_item
@@ -99,6 +99,7 @@ class Reconciler:
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._announce(meta, old, plan, lines, now)
         applied = await self._applier.run(plan, stamp(now))
+        self._tell_of_removals(meta, applied)
         await self._write_status(meta, body, old, plan, applied)
         return next_look((*plan.findings, *applied.findings), self._stalled_after)
 
@@ -122,6 +123,7 @@ class Reconciler:
         first does not want it any more.
         """
         meta = resource.meta
+        world = replace(world, assignments=self._gatherer.latest(world.assignments))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
             plan = plan_grant(resource, self._place, world, old.inventory, stamp(now))
@@ -187,6 +189,7 @@ class Reconciler:
         meta, old, now = read_meta(body), read_status(body), self._clock()
         plan = await self._removal_plan(meta, body, old, now)
         applied = await self._applier.run(plan, stamp(now))
+        self._tell_of_removals(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
             await self._write_status(meta, body, old, plan, applied)
@@ -251,6 +254,12 @@ class Reconciler:
             self._untold[_key(meta)] = (*put_right(plan, applied), *untold)
             raise
         self._take_in(meta, written)
+
+    def _tell_of_removals(self, meta: Meta, applied: Applied) -> None:
+        """Let those look again who have begun to want an assignment while it was taken away."""
+        taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
+        for key in self._cache.azure_claims.holders(taken) - {_key(meta)}:
+            self._tell(key)
 
     def _tell_of(self, meta: Meta, old: Status, new: Status, plan: Plan, applied: Applied) -> None:
         """Say in the log and in events what was done."""

@@ -65,6 +65,11 @@ class SharedEach(Generic[K, T]):
         self._readings.pop(key, None)
         self._asked.pop(key, None)
 
+    def clear(self) -> None:
+        """Read everything anew."""
+        self._readings.clear()
+        self._asked.clear()
+
 
 class Assignments:
     """The role assignments that a list at a scope shows, with our own latest writes laid over the lists."""
@@ -78,7 +83,12 @@ class Assignments:
 
         `covers` tells which scopes a list at this one shows: those of our writes are laid over it.
         """
-        found = await self._listed.get(scope)
+        return self.overlaid(await self._listed.get(scope), covers)
+
+    def overlaid(
+        self, found: tuple[Assignment, ...], covers: Callable[[str], bool]
+    ) -> tuple[Assignment, ...]:
+        """What was found, with our own latest writes laid over it once more."""
         listed = {assignment_id(a.scope, a.name).lower(): a for a in found}
         recent = time.monotonic() - OVERLAY_SECONDS
         self._own = {arm_id: own for arm_id, own in self._own.items() if own[2] > recent}
