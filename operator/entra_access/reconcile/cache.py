@@ -4,7 +4,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, FINALIZER, GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.names import (
+    CHILD_KINDS,
+    CLUSTER_ROLE,
+    FINALIZER,
+    GRANT,
+    NAMESPACE,
+    POLICY,
+    SERVICE_ACCOUNT,
+    Kind,
+)
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_policy
 from entra_access.api.status import Status, System, read_status
@@ -137,6 +146,8 @@ class WatchCache:
         if kind is CLUSTER_ROLE and uid in {None, self._cluster_roles.get(name)}:
             self._cluster_roles.pop(name, None)
             concerned = self._users_of_cluster_role(name)
+        if kind is SERVICE_ACCOUNT:
+            concerned = self._policies_for(self._relations.of_account(namespace, name))
         if kind in CHILD_KINDS:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:

@@ -39,7 +39,7 @@ from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
-from entra_access.reconcile.seeing import absent, nothing, seen
+from entra_access.reconcile.seeing import nothing, seen
 
 UNSEEN = Unavailable("not looked at yet")
 
@@ -80,15 +80,19 @@ class Gatherer:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
+        account, token = await self._account(policy)
+        children = await self._children(policy.meta, status)
+        # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
+        unknown = token and token.uid not in {child.uid for child in children}
         return PolicyWorld(
             group=UNSEEN,
             principals={reference: UNSEEN} if reference else {},
-            account=await self._account(policy),
+            account=account,
             assignments=UNSEEN,
             elsewhere={scope.lower(): UNSEEN for scope in scopes},
             roles=dict.fromkeys(roles, UNSEEN),
             definitions={role.name: UNSEEN for role in policy.custom_roles},
-            children=await self._children(policy.meta, status),
+            children=(*children, token) if token and unknown else children,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
             facts=self._cluster.facts,
@@ -170,28 +174,30 @@ class Gatherer:
             "groups_of": groups_of,
         }
 
-    async def _account(self, policy: AccessPolicy) -> AccountWorld:
-        """The service account that is a policy's subject, and its token."""
+    async def _account(self, policy: AccessPolicy) -> tuple[AccountWorld, SeenChild | None]:
+        """The service account that is a policy's subject, and its token if that was made here."""
         wish = policy.subject
         if not isinstance(wish, ServiceAccountSubject):
-            return AccountWorld()
+            return AccountWorld(), None
         get = self._kubernetes.get
         account, token = await asyncio.gather(
             seen(get(SERVICE_ACCOUNT, wish.namespace, wish.name)),
-            seen(get(SECRET, wish.namespace, token_name(wish.name))) if wish.token else absent(),
+            seen(get(SECRET, wish.namespace, token_name(wish.name))),
         )
+        if isinstance(token, Fault) and not wish.token:
+            token = None  # whoever wants no tokens need not give the right to read any
         meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
         owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
+        made = None
         if token is None or isinstance(token, Fault):
             token_for = token
         else:
             annotations = token["metadata"].get("annotations") or {}
             token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
-        return AccountWorld(
-            there=account if isinstance(account, Fault) else meta.get("uid"),
-            ours=policy.meta.uid in owners,
-            token_for=token_for,
-        )
+            child = seen_child(SECRET, token)
+            made = child if policy.meta.uid in {uid for _, _, uid in child.owners} else None
+        there = account if isinstance(account, Fault) else meta.get("uid")
+        return AccountWorld(there, policy.meta.uid in owners, token_for), made
 
     # Grants
 

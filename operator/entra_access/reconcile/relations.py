@@ -57,6 +57,18 @@ class PolicyRelations:
             if (view := self._views.get(policy)) and view.policy and _concerns(view.policy, name, old, new)
         }
 
+    def of_account(self, namespace: str | None, name: str) -> set[str]:
+        """The policies whose subject is that service account, whoever made it."""
+        views = (self._views.get(policy) for policy in self._in_namespaces)
+        return {
+            view.name
+            for view in views
+            if view
+            and view.policy
+            and isinstance(account := view.policy.subject, ServiceAccountSubject)
+            and (account.namespace, account.name) == (namespace, name)
+        }
+
     def _edges(self, policy: str) -> dict[str, str]:
         found = {}
         for value in self._references(self._views.get(policy)):

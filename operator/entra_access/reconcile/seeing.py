@@ -29,8 +29,3 @@ async def each(wanted: Iterable[K], look_up: Callable[[K], Awaitable[T]]) -> dic
 async def nothing() -> tuple[()]:
     """What there is where nothing needs to be looked at."""
     return ()
-
-
-async def absent() -> None:
-    """What there is where something is not to be looked for."""
-    return
