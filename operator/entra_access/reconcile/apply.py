@@ -22,7 +22,7 @@ from entra_access.domain.changes import (
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.children import ROLE_KINDS
+from entra_access.domain.children import ROLE_KINDS, Child
 from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.faults import Fault, Finding, Taken
 from entra_access.domain.group_plan import GROUP
@@ -30,7 +30,7 @@ from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT
-from entra_access.reconcile.cache import WatchCache
+from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.shared import Assignments
 
 
@@ -74,11 +74,31 @@ class Applier:
             except Fault as fault:
                 applied.failed.append(change)
                 applied.findings.append(fault.finding(change.link))
+                if isinstance(fault, Taken) and isinstance(change, ApplyChild):
+                    await self._unbind(change.child, applied)
                 if isinstance(change, CreateGroup | RestoreGroup):
                     break
             else:
                 applied.done.append(change)
         return applied
+
+    async def _unbind(self, role: Child, applied: Applied) -> None:
+        """Take away our bindings to a role that somebody put in the place of ours."""
+        owner, ref = role.owner, role.ref
+        if ref.kind not in ROLE_KINDS:
+            return
+        for child in self._cache.children(Key(owner.kind.kind, owner.namespace, owner.name)):
+            bound = child.content.get("roleRef") or {}
+            same = (bound.get("kind"), bound.get("name")) == (ref.kind.kind, ref.name)
+            if same and ref.namespace in {None, child.ref.namespace}:
+                change = DeleteChild(child.ref, child.uid)
+                try:
+                    await self._run_one(change, applied, "")
+                except Fault as fault:
+                    applied.failed.append(change)
+                    applied.findings.append(fault.finding(change.link))
+                else:
+                    applied.done.append(change)
 
     @staticmethod
     def _must_wait(change: Change, plan: Plan, applied: Applied) -> bool:

@@ -65,9 +65,14 @@ class AzureReader:
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
 
-    def latest(self, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
-        """What was seen at the cluster, with what the operator itself has written since."""
-        return found if isinstance(found, Fault) else self.assignments.overlaid(found, self._place.covers)
+    def latest(
+        self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
+    ) -> Seen[tuple[Assignment, ...]]:
+        """What was seen at the cluster, or at another scope, with what the operator has written since."""
+        if isinstance(found, Fault):
+            return found
+        covers = self._place.covers if scope is None else lambda one: one.lower() == scope
+        return self.assignments.overlaid(found, covers)
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)

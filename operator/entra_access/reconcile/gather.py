@@ -27,12 +27,12 @@ from entra_access.domain.naming import assignment_id, token_name
 from entra_access.domain.observed import (
     AccountWorld,
     Assignment,
+    AzureWorld,
     GrantWorld,
     Group,
     PolicyView,
     PolicyWorld,
     Principal,
-    Seen,
 )
 from entra_access.domain.place import Place
 from entra_access.reconcile.azure_reader import AzureReader
@@ -254,9 +254,10 @@ class Gatherer:
 
     # Both
 
-    def latest(self, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
+    def latest(self, world: AzureWorld) -> dict[str, Any]:
         """The assignments with what the operator has written to Azure since they were looked at."""
-        return self._azure.latest(found)
+        elsewhere = {scope: self._azure.latest(found, scope) for scope, found in world.elsewhere.items()}
+        return {"assignments": self._azure.latest(world.assignments), "elsewhere": elsewhere}
 
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""

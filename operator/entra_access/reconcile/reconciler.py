@@ -123,7 +123,7 @@ class Reconciler:
         first does not want it any more.
         """
         meta = resource.meta
-        world = replace(world, assignments=self._gatherer.latest(world.assignments))
+        world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
             plan = plan_grant(resource, self._place, world, old.inventory, stamp(now))
