@@ -215,27 +215,23 @@ def test_a_namespace_that_is_not_there_is_waited_for(cluster: Cluster) -> None:
 
 
 def test_a_namespace_that_is_going_takes_nobody_with_it(cluster: Cluster) -> None:
-    """What it waits for is said, other policies are served, and in a new namespace all is made again."""
+    """What it waits for is said, others are served, one of its policies can go, and in a new namespace of
+    that name all is made again."""
     policy, namespace = with_account(cluster)
+    goes = direct(cluster, account(namespace, "other"), clusterRoles=["view"])
+    goes.ready()
     with held_namespace(cluster, namespace):
         message = policy.says("Reconciling", "NamespaceEnding")
         assert f"namespace {namespace} is being deleted" in message
         with_account(cluster)
+        goes.delete()
+        assert goes.bound() == []
     assert PATH in policy.stalled("NamespaceNotFound")
 
     cluster.kubectl("create", "namespace", namespace)
 
     policy.ready()
     gets(cluster, namespace, "get", "pods", "-A")
-
-
-def test_a_policy_can_go_while_the_namespace_of_its_account_is_going(cluster: Cluster) -> None:
-    """Nothing holds it up, and its binding is gone."""
-    policy, namespace = with_account(cluster)
-    with held_namespace(cluster, namespace):
-        policy.says("Reconciling", "NamespaceEnding")
-        policy.delete()
-        assert policy.bound() == []
 
 
 def test_grants_and_namespaces_work_for_an_account(cluster: Cluster) -> None:
