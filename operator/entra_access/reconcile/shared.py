@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import Assignment
 
@@ -23,22 +24,33 @@ class Shared(Generic[T]):
     def __init__(self, read: Callable[[], Awaitable[T]], max_age: float) -> None:
         self._read = read
         self._max_age = max_age
-        self._reading: asyncio.Task[T] | None = None
+        self._reading: asyncio.Task[T | Fault] | None = None
         self._made_at = float("-inf")
 
     async def get(self) -> T:
         """The reading. Raises what reading raises; nothing is kept then."""
         reading = self._reading
         old = time.monotonic() - self._made_at > self._max_age
-        if reading is None or (reading.done() and (old or reading.exception())):
+        if reading is None or (reading.done() and (old or _failed(reading))):
             reading = self._reading = asyncio.create_task(self._make())
         # One that stops waiting must not stop it for the others.
-        return await asyncio.shield(reading)
+        value = await asyncio.shield(reading)
+        if isinstance(value, Fault):
+            raise value
+        return value
 
-    async def _make(self) -> T:
-        value = await self._read()
+    async def _make(self) -> T | Fault:
+        """A fault is a value here: where nobody waits any more, the task must not end with an exception."""
+        try:
+            value = await self._read()
+        except Fault as fault:
+            return fault
         self._made_at = time.monotonic()
         return value
+
+
+def _failed(reading: "asyncio.Task[T | Fault]") -> bool:
+    return reading.cancelled() or reading.exception() is not None or isinstance(reading.result(), Fault)
 
 
 class SharedEach(Generic[K, T]):
