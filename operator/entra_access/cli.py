@@ -110,7 +110,12 @@ async def run(settings: Settings) -> None:
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
         work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))
         ours = [work, notes.run(), _after(complete, sweeps.run), cluster.run()]
-        await _until_one_ends(ours, make_registry(cache, queue.add, complete.set), settings)
+
+        def news(key: Key) -> None:
+            reconciler.notice(key)
+            queue.add(key)
+
+        await _until_one_ends(ours, make_registry(cache, news, complete.set), settings)
 
 
 async def _after(event: asyncio.Event, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,5 +1,6 @@
 """One pass over one resource: gather, plan, apply, status."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,6 +58,7 @@ class Reconciler:
         self._clock = clock
         self._stalled_after = stalled_after
         self._untold: dict[Key, tuple[DriftItem, ...]] = {}
+        self._news: dict[Key, asyncio.Event] = {}
 
     async def reconcile(self, key: Key) -> Next:
         """Look at the resource once. Returns when to look again.
@@ -104,9 +106,49 @@ class Reconciler:
         return next_look((*plan.findings, *applied.findings), self._stalled_after)
 
     async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
+        looking = asyncio.create_task(self._gather(resource, old, now))
+        try:
+            await self._follow(resource, looking)
+            return self._planned(resource, await looking, old, now)
+        finally:
+            looking.cancel()
+
+    async def _gather(
+        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
+    ) -> PolicyWorld | GrantWorld:
         if isinstance(resource, NamespaceGrant):
-            return self._planned(resource, await self._gatherer.grant(resource, old), old, now)
-        return self._planned(resource, await self._gatherer.policy(resource, old, now), old, now)
+            return await self._gatherer.grant(resource, old)
+        return await self._gatherer.policy(resource, old, now)
+
+    async def _follow(
+        self, resource: AccessPolicy | NamespaceGrant, looking: "asyncio.Task[PolicyWorld | GrantWorld]"
+    ) -> None:
+        """While Entra and Azure are looked at, do at once what news from the cluster asks for.
+
+        They can take as long as a time-out to answer, and nobody else works on this resource meanwhile.
+        """
+        key = _key(resource.meta)
+        news = self._news[key] = asyncio.Event()
+        try:
+            while not looking.done():
+                coming = asyncio.create_task(news.wait())
+                await asyncio.wait({looking, coming}, return_when=asyncio.FIRST_COMPLETED)
+                coming.cancel()
+                if looking.done():
+                    return
+                news.clear()
+                body = self._cache.resource(key)
+                now = read_meta(body) if body else None
+                # Another wish is for the next pass, which is due already.
+                if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
+                    await self._bindings_first(resource, read_status(body), self._clock())
+        finally:
+            self._news.pop(key, None)
+
+    def notice(self, key: Key) -> None:
+        """There is news of the resource: a pass that waits for the cloud looks at the cluster again."""
+        if key in self._news:
+            self._news[key].set()
 
     def _planned(
         self,
