@@ -6,6 +6,7 @@ import pytest
 
 from entra_sandbox import seed
 from support.cluster import Body, Cluster, eventually, running
+from support.deaths import Write, asleep, killed_at
 from support.life import AKS_USER, ceiling, gets, may, new_policy
 from support.scopes import (
     ASSIGNMENTS,
@@ -31,9 +32,6 @@ from support.trouble import clean_log, orphans
 
 CONNECT = at(AKS_USER)
 FAR = seed.OTHER_RESOURCE_GROUP
-HELD = 2.0
-"""Seconds for which a write is held, so that the operator dies while it waits for the answer."""
-Write = tuple[str, str]
 DEFINE: Write = ("PUT", DEFINITIONS)
 UNDEFINE: Write = ("DELETE", DEFINITIONS)
 ASSIGN_FAR: Write = ("PUT", f"{FAR}{ASSIGNMENTS}")
@@ -60,22 +58,6 @@ def mortal(own_cluster: Cluster) -> Iterator[Cluster]:
     clean_log(own_cluster)
 
 
-def killed_at(cluster: Cluster, write: Write, moment: str) -> None:
-    """Have the operator come to that write, and kill it there."""
-    method, path = write
-    fault = cluster.azure.fault(
-        method=method, path_regex=path, delay_seconds=HELD, drop=True, after=moment == "done"
-    )
-
-    def arrived() -> bool:
-        return any(one["id"] == fault["id"] and one["used"] for one in cluster.azure.faults())
-
-    if cluster.operator is None or not cluster.operator.alive():
-        cluster.start_operator()
-    cluster.azure.wait(arrived, timeout=30, what=f"{method} {path} {moment}")
-    cluster.kill_operator()
-
-
 def killed_at_each(cluster: Cluster, *writes: Write) -> None:
     """Kill it at each of these writes in turn, first before it is done and then after it was."""
     for write in writes:
@@ -88,8 +70,7 @@ def rich(cluster: Cluster) -> tuple[Personal, str, str]:
 
     Returns it, the custom role's name, and the namespace of the grant.
     """
-    if cluster.operator and cluster.operator.alive():
-        cluster.kill_operator()
+    asleep(cluster)
     name, namespace = cluster.unique("Pod Worker"), cluster.namespace()
     wide: Body = {
         "name": name,

@@ -8,6 +8,7 @@ import pytest
 
 from entra_sandbox import seed
 from support.cluster import Cluster, running
+from support.deaths import Write, asleep, killed_at
 from support.trouble import (
     READER_ROLE,
     Wish,
@@ -24,7 +25,6 @@ GUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 GROUP = f"^/v1.0/groups/{GUID}"
 UNIQUE = r"^/v1.0/groups\(uniqueName='"
 ASSIGNMENTS = "/providers/Microsoft.Authorization/roleAssignments/"
-Write = tuple[str, str]
 CREATE: Write = ("PATCH", UNIQUE)
 CHANGE: Write = ("PATCH", f"{GROUP}$")
 ADD_OWNER: Write = ("POST", f"{GROUP}/owners/")
@@ -34,8 +34,6 @@ ASSIGN: Write = ("PUT", ASSIGNMENTS)
 UNASSIGN: Write = ("DELETE", ASSIGNMENTS)
 DELETE_GROUP: Write = ("DELETE", f"{GROUP}$")
 RESTORE: Write = ("POST", "^/v1.0/directory/deletedItems/")
-HELD = 2.0
-"""Seconds for which a write is held, so that the operator dies while it waits for the answer."""
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +51,6 @@ def mortal(own_cluster: Cluster) -> Iterator[Cluster]:
     own_cluster.azure.clear_faults()
     own_cluster.azure.settings(replication_delay=0)
     clean_log(own_cluster)
-
-
-def killed_at(cluster: Cluster, write: Write, moment: str) -> None:
-    """Have the operator come to that write, kill it there, and start another one.
-
-    `moment` says what becomes of the write: never done, done before the death, or done after it, when the
-    next operator works already.
-    """
-    method, path = write
-    fault = cluster.azure.fault(
-        method=method,
-        path_regex=path,
-        delay_seconds=HELD,
-        drop=moment != "late",
-        after=moment == "done",
-    )
-
-    def arrived() -> bool:
-        return any(one["id"] == fault["id"] and one["used"] for one in cluster.azure.faults())
-
-    if cluster.operator is None or not cluster.operator.alive():
-        cluster.start_operator()
-    cluster.azure.wait(arrived, timeout=30, what=f"{method} {path} {moment}")
-    cluster.kill_operator()
 
 
 def killed_at_each(cluster: Cluster, *writes: Write) -> None:
@@ -110,6 +84,7 @@ def changed(wish: Wish) -> Wish:
 def test_killed_at_each_write_of_a_creation(mortal: Cluster) -> None:
     """One group, its members and owners, one assignment of each role."""
     wish = Wish(mortal.unique("creation"))
+    asleep(mortal)
     mortal.apply(wish.body())
 
     killed_at_each(mortal, CREATE, CHANGE, ADD_OWNER, ASSIGN)
@@ -121,6 +96,7 @@ def test_killed_at_each_write_of_a_creation(mortal: Cluster) -> None:
 def test_killed_at_each_write_of_an_update(mortal: Cluster) -> None:
     """A rename, people who come and go, and a role for another: nothing is left half way."""
     wish = changed(new(mortal, "update"))
+    asleep(mortal)
     mortal.apply(wish.body())
 
     killed_at(mortal, CHANGE, "never")  # the new name
@@ -134,6 +110,7 @@ def test_killed_at_each_write_of_an_update(mortal: Cluster) -> None:
 def test_killed_at_each_write_of_a_deletion(mortal: Cluster) -> None:
     """Nothing is left behind."""
     wish = new(mortal, "deletion")
+    asleep(mortal)
     delete(mortal, wish)
 
     killed_at_each(mortal, UNASSIGN, DELETE_GROUP)
@@ -160,6 +137,7 @@ def test_killed_at_the_restore_of_a_group(mortal: Cluster) -> None:
 def test_a_write_of_the_dead_arrives_late(mortal: Cluster, write: Write) -> None:
     """It was still under way when its sender died, and is done while the next operator works."""
     wish = Wish(mortal.unique("late"))
+    asleep(mortal)
     mortal.apply(wish.body())
 
     killed_at(mortal, write, "late")
@@ -179,6 +157,7 @@ def test_deleted_right_after_a_creation_that_was_killed(mortal: Cluster, moment:
     """The new group is not known everywhere yet, and the dead wrote down no id: still nothing is left."""
     mortal.azure.settings(replication_delay=3)
     wish = Wish(mortal.unique("brief"))
+    asleep(mortal)
     mortal.apply(wish.body())
     killed_at(mortal, CREATE, moment)
 
@@ -195,6 +174,7 @@ def test_deleted_right_after_a_creation_that_was_killed(mortal: Cluster, moment:
 def test_deleted_after_a_death_in_the_middle_of_creation(mortal: Cluster, write: Write) -> None:
     """Whatever of it was there, all of it goes."""
     wish = Wish(mortal.unique("middle"))
+    asleep(mortal)
     mortal.apply(wish.body())
     killed_at(mortal, write, "done")
 
