@@ -24,7 +24,7 @@ from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
-from entra_access.reconcile.azure_reader import AzureReader
+from entra_access.reconcile.azure_reader import MISSING_SECONDS, AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
@@ -82,7 +82,9 @@ async def run(settings: Settings) -> None:
             replication_window=timedelta(seconds=settings.replication_seconds),
         )
         cache = WatchCache()
-        azure = AzureReader(place, arm, settings.assignments_seconds)
+        # Whoever waits for a role is to find it at the next look.
+        missing_seconds = min(MISSING_SECONDS, settings.stalled_seconds)
+        azure = AzureReader(place, arm, settings.assignments_seconds, missing_seconds)
         notes = Notes(kubernetes)
         # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
         queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])

@@ -28,15 +28,9 @@ def beyond(
 
     `labels` are those of the grant's namespace; `role_ids` are the GUIDs of Azure roles, as they were seen.
     """
-    if ceiling is None:
-        return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
-    if not selects(ceiling.namespaces, labels):
-        return _too_much(
-            "NamespaceNotAllowed",
-            "metadata.namespace",
-            f"{_policy(grant)} may not be used in namespace {grant.meta.namespace}: "
-            "its labels are not those of spec.grants.namespaces",
-        )
+    closed = not_here(grant, ceiling, labels)
+    if closed or ceiling is None:
+        return closed
     for index, role in enumerate(grant.cluster_roles):
         if role not in ceiling.cluster_roles:
             message = f"ClusterRole {role} is not among the spec.grants.clusterRoles of {_policy(grant)}"
@@ -54,6 +48,20 @@ def beyond(
         if found:
             return found
     return None
+
+
+def not_here(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, str]) -> Finding | None:
+    """Why no grant at all may use the policy in that namespace, or None where grants may."""
+    if ceiling is None:
+        return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
+    if selects(ceiling.namespaces, labels):
+        return None
+    return _too_much(
+        "NamespaceNotAllowed",
+        "metadata.namespace",
+        f"{_policy(grant)} may not be used in namespace {grant.meta.namespace}: "
+        "its labels are not those of spec.grants.namespaces",
+    )
 
 
 def _azure_beyond(

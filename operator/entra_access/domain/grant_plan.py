@@ -100,30 +100,40 @@ def _subject(view: PolicyView | None) -> Subject | None:
 
 def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
+    refusal, gives_nothing = refused_unseen(grant, world)
     view = world.policy
-
-    def policy(severity: Severity, reason: str, message: str) -> Finding:
-        return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
-
-    if world.namespace_ending:
-        message = f"namespace {grant.meta.namespace} is being deleted"
-        return policy(Severity.WAITING, "NamespaceEnding", message), False
-    if view is None:
-        message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
-        return policy(Severity.WAITING, "PolicyNotFound", message), True
-    if view.deleting:
-        message = f"AccessPolicy {grant.policy} is being deleted"
-        return policy(Severity.WAITING, "PolicyDeleting", message), True
-    if view.policy is None:
-        message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
-        return policy(Severity.WAITING, "PolicyUnreadable", message), False
+    if refusal or view is None or view.policy is None:
+        return refusal, gives_nothing
     too_much = ceiling.beyond(grant, view.policy.ceiling, world.namespace_labels, world.roles)
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:
         message = f"waiting for AccessPolicy {grant.policy} to have its subject"
-        return policy(Severity.WAITING, "SubjectNotReady", message), False
+        return _of_policy(Severity.WAITING, "SubjectNotReady", message), False
     return None, False
+
+
+def refused_unseen(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
+    """What `_refusal` says without a look at Azure: such a grant's Azure roles need not be looked up."""
+    view = world.policy
+    if world.namespace_ending:
+        message = f"namespace {grant.meta.namespace} is being deleted"
+        return _of_policy(Severity.WAITING, "NamespaceEnding", message), False
+    if view is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
+        return _of_policy(Severity.WAITING, "PolicyNotFound", message), True
+    if view.deleting:
+        message = f"AccessPolicy {grant.policy} is being deleted"
+        return _of_policy(Severity.WAITING, "PolicyDeleting", message), True
+    if view.policy is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
+        return _of_policy(Severity.WAITING, "PolicyUnreadable", message), False
+    closed = ceiling.not_here(grant, view.policy.ceiling, world.namespace_labels)
+    return closed, closed is not None
+
+
+def _of_policy(severity: Severity, reason: str, message: str) -> Finding:
+    return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
 
 
 def _children(grant: NamespaceGrant, world: GrantWorld, subject: Subject) -> list[Child]:

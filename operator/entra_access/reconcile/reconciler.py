@@ -14,7 +14,7 @@ from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
 from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import ApplyChild, DeleteChild, UnassignRole
+from entra_access.domain.changes import ApplyChild, DefineRole, DeleteChild, UnassignRole
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
 from entra_access.domain.group_plan import group_item
@@ -101,7 +101,7 @@ class Reconciler:
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._announce(meta, old, plan, lines, now)
         applied = await self._applier.run(plan, stamp(now))
-        self._tell_of_removals(meta, applied)
+        self._tell_of_writes(meta, applied)
         await self._write_status(meta, body, old, plan, applied)
         return next_look((*plan.findings, *applied.findings), self._stalled_after)
 
@@ -231,7 +231,7 @@ class Reconciler:
         meta, old, now = read_meta(body), read_status(body), self._clock()
         plan = await self._removal_plan(meta, body, old, now)
         applied = await self._applier.run(plan, stamp(now))
-        self._tell_of_removals(meta, applied)
+        self._tell_of_writes(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
             await self._write_status(meta, body, old, plan, applied)
@@ -297,8 +297,13 @@ class Reconciler:
             raise
         self._take_in(meta, written)
 
-    def _tell_of_removals(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away."""
+    def _tell_of_writes(self, meta: Meta, applied: Applied) -> None:
+        """Let those look again who have begun to want an assignment while it was taken away.
+
+        And let a role that was made be found by whoever looks for it now.
+        """
+        if any(isinstance(change, DefineRole) for change in applied.done):
+            self._gatherer.role_made()
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in self._cache.azure_claims.holders(taken) - {_key(meta)}:
             self._tell(key)
