@@ -99,11 +99,12 @@ class ClusterFacts:
 
 @dataclass(frozen=True)
 class Namespace:
-    """What is known of a namespace."""
+    """What is known of a namespace, as it was at a resource version."""
 
     labels: Mapping[str, str]
     ending: bool
     uid: str = field(default="", compare=False)
+    version: str = field(default="0", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
