@@ -194,7 +194,16 @@ class PolicyWorld(AzureWorld):
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What others need to know of a policy. `unreadable` says why the spec cannot be used."""
+    """What others need to know of a policy.
+
+    Attributes
+    ----------
+    unreadable
+        Why the spec cannot be used.
+    subject
+        Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
+        what the spec allows now was not meant for them.
+    """
 
     name: str
     deleting: bool

@@ -20,6 +20,7 @@ from entra_access.api.status import Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
 from entra_access.domain.observed import Namespace, PolicyView
+from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
 
@@ -198,7 +199,7 @@ class WatchCache:
             deleting=meta.deleting,
             policy=policy,
             unreadable=unreadable,
-            subject=subject,
+            subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
