@@ -12,7 +12,7 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, SECRET, USER_AGENT, Kind
 from entra_access.api.resources import Meta
-from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.children import Child, ChildRef, not_made_here
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -91,9 +91,7 @@ class Kubernetes:
         # An ownerReference can be written by anybody; one with another roleRef was not made here as it is.
         other_role = "roleRef" in found and found["roleRef"] != manifest.get("roleRef")
         if child.owner.uid not in owners or other_role:
-            makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
-            message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
-            raise Taken(message)
+            raise Taken(not_made_here(ref, found))
         if ref.kind is SECRET:
             return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]

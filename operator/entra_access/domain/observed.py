@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
-from entra_access.api.status import Subject
+from entra_access.api.status import Item, Subject
 from entra_access.domain.children import SeenChild
 from entra_access.domain.faults import Fault
 
@@ -144,11 +144,14 @@ class AccountWorld:
         It was made by this policy.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
+    taken
+        Why the Secret cannot be made: what is there by its name; empty where nothing is in the way.
     """
 
     there: Seen[str | None] = None
     ours: bool = False
     token_for: Seen[str | None] = None
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,8 @@ class PolicyWorld(AzureWorld):
         In how many groups each service principal is, by object id.
     definitions, definition_namesakes
         The policy's custom roles by name, and the GUIDs of others that have such a name.
+    unread
+        The inventory's lines of objects that the operator may not look at.
     """
 
     group: Seen[Group | None] = None
@@ -188,6 +193,7 @@ class PolicyWorld(AzureWorld):
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
 

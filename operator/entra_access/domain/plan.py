@@ -87,15 +87,18 @@ def plan_children(
 ) -> ChildPlan:
     """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again."""
     there = by_ref(seen)
+    inventory = tuple(inventory)
     known = {(item.kind, item.name) for item in inventory if item.system is System.KUBERNETES and item.id}
     additions: list[Change] = []
     drift: list[DriftItem] = []
     wanted_refs = set()
+    coming = set()
     for child in wanted:
         wanted_refs.add(child.ref)
         one = there.get(child.ref)
         if one is None:
             additions.append(ApplyChild(child, None))
+            coming.add(child_item(child.ref, "").key)
             if (child.ref.kind.kind, child.ref.path) in known:
                 drift.append(deleted_drift(child.ref, now))
             continue
@@ -109,9 +112,16 @@ def plan_children(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
     removals: tuple[Change, ...] = tuple(DeleteChild(c.ref, c.uid) for c in leaving)
-    return ChildPlan(
-        tuple(additions), removals, tuple(drift), tuple(child_item(c.ref, c.uid) for c in there.values())
-    )
+    lines = [child_item(c.ref, c.uid) for c in there.values()]
+    lines += [one for one in still_to_come(inventory, there) if one.key in coming]
+    return ChildPlan(tuple(additions), removals, tuple(drift), tuple(lines))
+
+
+def still_to_come(inventory: Iterable[Item], there: Iterable[ChildRef]) -> list[Item]:
+    """The lines of what was about to be made and is not seen to be there."""
+    seen = {child_item(ref, "").key for ref in there}
+    lines = (item for item in inventory if item.system is System.KUBERNETES and not item.id)
+    return [item for item in lines if item.key not in seen]
 
 
 def missing_cluster_roles(names: Iterable[str], existing: frozenset[str], path: str) -> list[Finding]:

@@ -67,7 +67,7 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
     children = [child_item(child.ref, child.uid) for child in world.children]
     in_azure = [item for item in inventory if item.system is System.AZURE]
-    kept = (*who.inventory, *in_azure, *children)
+    kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
     return Plan(tuple(who.additions), tuple(who.findings), subject=who.subject, inventory=kept, claims=claims)
 
@@ -107,7 +107,13 @@ def _whole(
         drift=children.drift,
         subject=subject,
         counts=counts,
-        inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
+        inventory=(
+            *who.inventory,
+            *custom.inventory,
+            *roles.inventory,
+            *children.inventory,
+            *world.unread,
+        ),
         summary=_summary(subject, counts),
         claims=roles.claims,
         gone=gone,
@@ -206,5 +212,5 @@ def plan_policy_removal(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*kept, *roles.inventory, *children.inventory),
+        inventory=(*kept, *roles.inventory, *children.inventory, *world.unread),
     )

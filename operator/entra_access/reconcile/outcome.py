@@ -137,7 +137,7 @@ def put_right(plan: Plan, applied: Applied) -> tuple[DriftItem, ...]:
 
 
 def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> str:
-    replaced = any(finding.reason == Taken.reason for finding in applied.findings)
+    replaced = any(finding.reason == Taken.reason for finding in findings)
     if replaced or len(put_right(plan, applied)) < len(plan.drift):
         return "Drifted"
     unseen = any(_unseen(f) and f.severity is not Severity.WAITING for f in findings)
@@ -159,7 +159,12 @@ def merge_inventory(
         known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
-    return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
+    return in_order(left)
+
+
+def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
+    """The lines in the order in which they stand in a status."""
+    return tuple(sorted(items, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
 
 
 def _key(item: Item) -> tuple[str, ...]:

@@ -8,26 +8,27 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY
+from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY, SECRET
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
 from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.changes import ApplyChild, DefineRole, DeleteChild, UnassignRole
+from entra_access.domain.children import by_ref
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.inventory import announced
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, plan_children
+from entra_access.domain.plan import Plan, child_item, plan_children, still_to_come
 from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes, notes_of
-from entra_access.reconcile.outcome import Next, make_status, next_look, put_right
+from entra_access.reconcile.outcome import Next, in_order, make_status, next_look, put_right
 
 logger = logging.getLogger(__name__)
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
@@ -93,7 +94,7 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._unreadable(meta, old, error)
         else:
-            await self._bindings_first(resource, old, now)
+            old = await self._bindings_first(resource, old, now)
             plan = await self._plan(resource, old, now)
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines:
@@ -179,15 +180,15 @@ class Reconciler:
 
     async def _bindings_first(
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> None:
+    ) -> Status:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: who the subject is, and nothing of members and roles.
+        them: who the subject is, and nothing of members and roles. Returns the status as it is now.
         """
-        key = _key(resource.meta)
+        meta, key = resource.meta, _key(resource.meta)
         if not self._cache.needs_azure(key):
-            return
+            return old
         if isinstance(resource, NamespaceGrant):
             local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
         else:
@@ -197,17 +198,25 @@ class Reconciler:
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
         if not plan.changes:
-            return
+            return old
+        lines = announced(plan, old.inventory, self._place, stamp(now))
+        if lines:
+            # Nothing else is known yet that would be worth telling.
+            old = replace(old, inventory=in_order((*old.inventory, *lines)))
+            self._take_in(meta, await self._kubernetes.apply_status(meta, old.as_dict()))
         applied = await self._applier.run(plan, stamp(now))
-        self._tell_of(resource.meta, old, old, plan, applied)
+        self._tell_of(meta, old, old, plan, applied)
         self._untold[key] = (*put_right(plan, applied), *self._untold.get(key, ()))
+        return old
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(_key(meta))
-        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        # No watch shows Secrets, and what is about to be made may be there.
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(findings=(finding,), subject=old.subject, inventory=tuple(kept))
 
