@@ -3,6 +3,7 @@
 What they are asked for they do, late or never where they are told to; every write is remembered.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -17,8 +18,8 @@ from entra_access.api.names import (
 )
 from entra_access.api.resources import Reference
 from entra_access.api.status import Status, read_status
-from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Fault, InUse, Unavailable
+from entra_access.domain.children import Child, ChildRef, is_ours
+from entra_access.domain.faults import Changed, Fault, InUse, Unavailable
 from entra_access.domain.known_roles import known_role
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
@@ -35,6 +36,11 @@ from unit.builders import AT, PLACE, body_of, guid
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
 
 
+def _owners(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The ownerReferences by UID."""
+    return {one["uid"]: one for one in body["metadata"].get("ownerReferences", ())}
+
+
 class DeadError(Exception):
     """The operator died."""
 
@@ -48,7 +54,8 @@ class Office:
 
     `faults`: what a call fails with, by its name or, for a reading of one object, by that; `lost`: calls that
     take effect and do not answer; `deaths`: children with which the operator dies when they are made;
-    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there.
+    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there;
+    `hides`: those of them that a reading does not show.
     """
 
     def __init__(self) -> None:
@@ -58,6 +65,8 @@ class Office:
         self.deaths: set[str] = set()
         self.looked_up: list[str] = []
         self.objects: dict[ChildRef, dict[str, Any]] = {}
+        self.lives: Counter[Key] = Counter()
+        self.hides: set[ChildRef] = set()
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
         self.groups: dict[str, Group] = {}
@@ -89,7 +98,10 @@ class Office:
         key = Key(kind.kind, namespace, name)
         old = self.cache.resource(key)
         metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "generation": 1}
-        if old:
+        if old is None:
+            self.lives[key] += 1
+            metadata["uid"] += f"-{self.lives[key]}" if self.lives[key] > 1 else ""
+        else:
             metadata = {**old["metadata"], "generation": old["metadata"]["generation"] + 1}
         metadata |= {"namespace": namespace} if namespace else {}
         status = dict(old.get("status") or {}) if old else {}
@@ -114,6 +126,9 @@ class Office:
         body = self.body(key)
         metadata = {**body["metadata"], "deletionTimestamp": "2026-11-23T12:00:00Z"}
         kind = POLICY if key.kind == POLICY.kind else GRANT
+        if not metadata.get("finalizers"):
+            self.due |= self.cache.drop(kind, key.namespace, key.name)
+            return
         self.cache.put(kind, self._versioned({**body, "metadata": metadata}))
 
     def _versioned(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,6 +282,8 @@ class Office:
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
         ref = ChildRef(kind, namespace, name)
         self._read(str(ref))
+        if ref in self.hides:
+            return None
         return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
 
     async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -280,9 +297,20 @@ class Office:
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
     async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+        old = self.objects.get(child.ref)
+        if uid and (old is None or old["metadata"]["uid"] != uid):
+            raise Changed("another one")
+        if not uid and old and child.owner.uid not in _owners(old):
+            raise Changed("made for another")
         self._write("child", str(child.ref))
+        if child.joins:
+            assert old
+            return self._owned(child.ref, {**_owners(old), child.owner.uid: child.owner_reference()})
         body = body_of(child, group_id)
-        body["metadata"]["uid"] = uid or f"uid-{self.version}"
+        body["metadata"]["uid"] = old["metadata"]["uid"] if old else f"uid-{self.version}"
+        if old:
+            refs = {**_owners(old), **_owners(body)}
+            body["metadata"]["ownerReferences"] = list(refs.values())
         if child.account:
             account = self.objects[ChildRef(SERVICE_ACCOUNT, child.ref.namespace, child.account)]
             body["metadata"]["annotations"][ANNOTATION_ACCOUNT_UID] = account["metadata"]["uid"]
@@ -296,6 +324,40 @@ class Office:
         self._write("delete_child", str(ref))
         if ref in self.objects and self.objects[ref]["metadata"]["uid"] == uid:
             del self.objects[ref]
+
+    async def release_child(self, ref: ChildRef, uid: str, owner_uid: str) -> dict[str, Any]:
+        self._write("release", str(ref))
+        owners = _owners(self.objects[ref])
+        assert self.objects[ref]["metadata"]["uid"] == uid
+        del owners[owner_uid]
+        return self._owned(ref, owners)
+
+    def _owned(self, ref: ChildRef, owners: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """The object with other owners."""
+        old = self.objects[ref]
+        metadata = {**old["metadata"], "ownerReferences": list(owners.values())}
+        self.objects[ref] = self._versioned({**old, "metadata": metadata})
+        return self.objects[ref]
+
+    def collect(self) -> None:
+        """Kubernetes drops owners that are gone, and what has none left; the watch shows that."""
+        uids = {
+            self.body(key)["metadata"]["uid"] for key in (*self.cache.keys(POLICY), *self.cache.keys(GRANT))
+        }
+        for ref, body in list(self.objects.items()):
+            owners = _owners(body)
+            left = {uid: one for uid, one in owners.items() if uid in uids}
+            if owners and not left:
+                del self.objects[ref]
+                self.due |= self.cache.drop(ref.kind, ref.namespace, ref.name, body["metadata"]["uid"])
+            elif left != owners:
+                self.due |= self.cache.put(ref.kind, self._owned(ref, left))
+
+    def watch(self) -> None:
+        """The watch shows what there is, but for Secrets, which no watch shows."""
+        for ref, body in self.objects.items():
+            if is_ours(body):
+                self.due |= self.cache.put(ref.kind, body)
 
     def write_status(self, status: Mapping[str, Any], key: Key = APPDEV) -> None:
         """Somebody writes the status of a policy."""

@@ -10,9 +10,17 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, SECRET, USER_AGENT, Kind
+from entra_access.api.names import (
+    EVENT,
+    FIELD_MANAGER,
+    NAMESPACE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    USER_AGENT,
+    Kind,
+)
 from entra_access.api.resources import Meta
-from entra_access.domain.children import Child, ChildRef, not_made_here
+from entra_access.domain.children import Child, ChildRef, not_made_here, was_made_here
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -27,6 +35,7 @@ from entra_access.domain.faults import (
 SERVICE: Final = "the Kubernetes API server"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+STRATEGIC: Final = "application/strategic-merge-patch+json"
 JSON: Final = "application/json"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 TIMEOUT: Final = 30.0
@@ -66,6 +75,8 @@ class Kubernetes:
         """
         manifest = child.manifest(group_id)
         ref = child.ref
+        if uid and child.joins:
+            return await self._merge_owner(ref, uid, child.owner_reference(), f"add an owner of {ref}")
         if uid:
             manifest["metadata"]["uid"] = uid
             return await self._apply(path_of(ref.kind, ref.namespace, ref.name), manifest, f"apply {ref}")
@@ -91,6 +102,8 @@ class Kubernetes:
         # An ownerReference can be written by anybody; one with another roleRef was not made here as it is.
         other_role = "roleRef" in found and found["roleRef"] != manifest.get("roleRef")
         if child.owner.uid not in owners or other_role:
+            if ref.kind is SERVICE_ACCOUNT and was_made_here(found):
+                raise Changed(f"{ref} was made for another policy a moment ago")
             raise Taken(not_made_here(ref, found))
         if ref.kind is SECRET:
             return found  # there is nothing in it that could be put right
@@ -105,6 +118,21 @@ class Kubernetes:
             await self._call("DELETE", path, f"delete {ref}", body=body, accept=_accept(ref.kind))
         except (Missing, Changed):
             return
+
+    async def release_child(self, ref: ChildRef, uid: str, owner_uid: str) -> Body | None:
+        """Take a resource out of the owners of an object. None: it is not that object any more."""
+        try:
+            gone = {"$patch": "delete", "uid": owner_uid}
+            return await self._merge_owner(ref, uid, gone, f"take an owner from {ref}")
+        except (Missing, Changed):
+            return None
+
+    async def _merge_owner(self, ref: ChildRef, uid: str, owner: Body, doing: str) -> Body:
+        """Change one of the owners of an object that has that UID still; Kubernetes merges them by UID."""
+        body = {"metadata": {"uid": uid, "ownerReferences": [owner]}}
+        path = path_of(ref.kind, ref.namespace, ref.name)
+        query = [("fieldManager", FIELD_MANAGER)]
+        return await self._call("PATCH", path, doing, query=query, body=body, content_type=STRATEGIC)
 
     async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
         """Write the status as a whole; conditions of others on the same object stay.

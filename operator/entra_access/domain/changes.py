@@ -158,6 +158,8 @@ class ApplyChild(Change):
     uid: str | None
 
     def __str__(self) -> str:
+        if self.child.joins:
+            return f"add {self.child.owner} to the owners of {self.child.ref}"
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"
 
 
@@ -179,6 +181,16 @@ class ReplaceChild(DeleteChild):
     """Take away one that stands where another must come: its roleRef is wrong and cannot be changed."""
 
     removal = False
+
+
+@dataclass(frozen=True)
+class ReleaseChild(DeleteChild):
+    """Let go of a service account that other policies want too: they keep it. `owner_uid`: who lets go."""
+
+    owner_uid: str
+
+    def __str__(self) -> str:
+        return f"let go of {self.ref}"
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in.
+    `account` is, for a token, the service account that it signs in. `joins`: it was made for another policy
+    that wants it too, which looks after it; this one is only to be among its owners, so that it stays for it.
     """
 
     ref: ChildRef
@@ -86,6 +87,7 @@ class Child:
     role: str = ""
     subject: RbacSubject | None = None
     account: str = ""
+    joins: bool = False
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -100,11 +102,24 @@ class Child:
 
     def labels(self) -> dict[str, str]:
         """The labels by which the operator finds its own."""
+        if self.joins:
+            return {}
         return {
             LABEL_MANAGED_BY: FIELD_MANAGER,
             LABEL_OWNER_KIND: self.owner.kind.kind,
             LABEL_OWNER_NAME: self.owner.name,
             LABEL_OWNER_UID: self.owner.uid,
+        }
+
+    def owner_reference(self) -> dict[str, Any]:
+        """The ownerReference to the resource that it is made for. An object has one controller at most."""
+        return {
+            "apiVersion": self.owner.kind.api_version,
+            "kind": self.owner.kind.kind,
+            "name": self.owner.name,
+            "uid": self.owner.uid,
+            "controller": not self.joins,
+            "blockOwnerDeletion": False,
         }
 
     def manifest(self, group_id: str | None = None) -> dict[str, Any]:
@@ -115,16 +130,7 @@ class Child:
             "labels": self.labels(),
             "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
             | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
-            "ownerReferences": [
-                {
-                    "apiVersion": self.owner.kind.api_version,
-                    "kind": self.owner.kind.kind,
-                    "name": self.owner.name,
-                    "uid": self.owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [self.owner_reference()],
         }
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
@@ -145,7 +151,9 @@ class SeenChild:
     resource_version: str
     labels: Mapping[str, str]
     applied: str
-    owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
+    owners: tuple[
+        tuple[str, str, str], ...
+    ]  # kind, name and UID of ours among the owners, the controller first
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
 
@@ -184,13 +192,22 @@ def is_ours(body: Mapping[str, Any]) -> bool:
 
 def not_made_here(ref: ChildRef, body: Mapping[str, Any]) -> str:
     """What is wrong with an object of that name that is there already, and what to do."""
-    makers = sorted({one.get("manager", "") for one in body["metadata"].get("managedFields", ())})
-    owners = seen_child(ref.kind, body).owners
-    # An ownerReference can be written by anybody.
-    if owners and FIELD_MANAGER in makers:
-        kind, name, _ = owners[0]
+    if was_made_here(body):
+        kind, name, _ = seen_child(ref.kind, body).owners[0]
         return f"{ref} is already there and was made for {kind} {name}; only one of them can have it"
-    return f"{ref} is already there and was not made here (by {', '.join(makers)}); delete or rename it"
+    makers = ", ".join(sorted(_managers(body)))
+    return f"{ref} is already there and was not made here (by {makers}); delete or rename it"
+
+
+def was_made_here(body: Mapping[str, Any]) -> bool:
+    """Whether the operator made it for a resource of ours. Anybody can write an ownerReference alone."""
+    owners = body["metadata"].get("ownerReferences", ())
+    owned = any(str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners)
+    return owned and FIELD_MANAGER in _managers(body)
+
+
+def _managers(body: Mapping[str, Any]) -> set[str]:
+    return {one.get("manager", "") for one in body["metadata"].get("managedFields", ())}
 
 
 def order_of_going(ref: ChildRef) -> int:
@@ -212,7 +229,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
         applied=(meta.get("annotations") or {}).get(ANNOTATION_APPLIED, ""),
         owners=tuple(
             (owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
-            for owner in meta.get("ownerReferences", ())
+            for owner in sorted(meta.get("ownerReferences", ()), key=lambda one: not one.get("controller"))
             if str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
         ),
         content=content,
@@ -222,6 +239,15 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             if m.get("manager") != FIELD_MANAGER
         ),
     )
+
+
+def is_shared(child: SeenChild, policy: str) -> bool:
+    """Whether a service account is also another policy's than the one of that name.
+
+    Of nothing else this is asked: whoever may edit a binding could keep it with one more owner.
+    """
+    others = (name for kind, name, _ in child.owners if kind == POLICY.kind)
+    return child.ref.kind is SERVICE_ACCOUNT and any(name != policy for name in others)
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -280,14 +306,20 @@ def drift_of(wanted: Child, seen: SeenChild) -> list[DriftItem]:
     """What another hand changed: differences to what was applied last, with who made each and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
-    is not that of what is wanted now, and nobody else owns the field.
+    is not that of what is wanted now, and nobody else owns the field. Nor is it when a shared account passes
+    on to the next of its policies: then its labels are still those that were written for the one before.
     """
-    unchanged_wish = seen.applied == fingerprint(wanted.content())
+    unchanged_wish = seen.applied == fingerprint(wanted.content()) and not wanted.joins
     return [
         DriftItem(System.KUBERNETES, str(seen.ref), name, expected, found, *_changed_by(seen, name))
         for name, expected, found in differences(wanted, seen)
-        if unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
+        if any(_owns(manager["fields"], name) for manager in seen.managers)
+        or (unchanged_wish and not _passed_on(wanted, name, found))
     ]
+
+
+def _passed_on(wanted: Child, name: str, found: str) -> bool:
+    return wanted.ref.kind is SERVICE_ACCOUNT and name.startswith("metadata.labels[") and found != "none"
 
 
 def _changed_by(seen: SeenChild, name: str) -> tuple[str, str]:

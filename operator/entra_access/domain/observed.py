@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from entra_access.api.resources import AccessPolicy, Reference
+from entra_access.api.resources import AccessPolicy, Meta, Reference
 from entra_access.api.status import Item, Subject
-from entra_access.domain.children import SeenChild
+from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
 
 T = TypeVar("T")
@@ -141,7 +141,9 @@ class AccountWorld:
     there
         The UID of the account; None where there is none.
     ours
-        It was made by this policy.
+        It was made here, and this policy looks after it.
+    shared
+        It was made here for another policy, which looks after it.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
     taken
@@ -150,6 +152,7 @@ class AccountWorld:
 
     there: Seen[str | None] = None
     ours: bool = False
+    shared: bool = False
     token_for: Seen[str | None] = None
     taken: str = ""
 
@@ -176,6 +179,8 @@ class PolicyWorld(AzureWorld):
         In how many groups each service principal is, by object id.
     definitions, definition_namesakes
         The policy's custom roles by name, and the GUIDs of others that have such a name.
+    heirs
+        The other policies whose subject is a service account that was made for this one, by the account.
     unread
         The inventory's lines of objects that the operator may not look at.
     """
@@ -193,6 +198,7 @@ class PolicyWorld(AzureWorld):
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    heirs: Mapping[ChildRef, tuple[Meta, ...]] = field(default_factory=dict)
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

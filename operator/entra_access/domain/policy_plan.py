@@ -22,7 +22,12 @@ from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, count, plan_children
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
-from entra_access.domain.subject_plan import Who, plan_directory_subject, plan_service_account
+from entra_access.domain.subject_plan import (
+    Who,
+    plan_directory_subject,
+    plan_handover,
+    plan_service_account,
+)
 from entra_access.domain.warnings import policy_warnings
 
 CREATING: Final = "CreatingGroup"
@@ -95,10 +100,12 @@ def _whole(
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
+    shared = plan_handover(policy.meta, live, who.children, world)
+    live = [child for child in live if child.ref not in shared.refs]
     children = plan_children(who.children + access.children, live, inventory, now, who.replaced)
     left, gone = _former_group(policy, world, inventory, subject)
-    additions = [*who.additions, *custom.additions, *roles.additions, *children.additions]
-    removals = [*children.removals, *roles.removals, *custom.removals, *who.removals, *left]
+    additions = [*who.additions, *custom.additions, *roles.additions, *children.additions, *shared.additions]
+    removals = [*children.removals, *shared.releases, *roles.removals, *custom.removals, *who.removals, *left]
     findings = [*who.findings, *custom.findings, *roles.findings, *access.findings]
     counts = _counts(policy, who, roles, access)
     return Plan(
@@ -112,6 +119,7 @@ def _whole(
             *custom.inventory,
             *roles.inventory,
             *children.inventory,
+            *shared.inventory,
             *world.unread,
         ),
         summary=_summary(subject, counts),
@@ -198,12 +206,15 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children((), world.children, inventory, now)
+    # Kubernetes takes a policy that is gone out of the owners of what others have too.
+    shared = plan_handover(owner, world.children, (), world)
+    left = [child for child in world.children if child.ref not in shared.refs]
+    children = plan_children((), left, inventory, now)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
     custom = plan_definitions((), owner, place, world, inventory, now)
-    changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
+    changes: list[Change] = [*shared.additions, *children.removals, *roles.removals, *custom.removals]
     if isinstance(world.group, Group) and not world.group.deleted:
         changes += _delete(world.group, inventory)
     name = world.group.display_name if isinstance(world.group, Group) else ""
@@ -212,5 +223,11 @@ def plan_policy_removal(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*kept, *roles.inventory, *children.inventory, *world.unread),
+        inventory=(
+            *kept,
+            *roles.inventory,
+            *children.inventory,
+            *shared.inventory,
+            *world.unread,
+        ),
     )

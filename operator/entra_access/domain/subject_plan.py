@@ -1,5 +1,6 @@
 """The part of a policy's plan that is about who gets the access, where the policy makes no group for it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,16 +9,19 @@ from entra_access.api.resources import (
     AccessPolicy,
     DirectorySubject,
     GroupSubject,
+    Meta,
     PrincipalKind,
     ServiceAccountSubject,
     SubjectSpec,
 )
-from entra_access.api.status import Subject
-from entra_access.domain.children import Child, ChildRef
+from entra_access.api.status import Item, Subject
+from entra_access.domain.changes import ApplyChild, Change, ReleaseChild
+from entra_access.domain.children import Child, ChildRef, SeenChild, is_shared
 from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
 from entra_access.domain.naming import token_name
 from entra_access.domain.observed import PolicyWorld, Principal
 from entra_access.domain.part import Part
+from entra_access.domain.plan import child_item
 
 PRINCIPAL_TYPES: Final = {
     PrincipalKind.USER.value: "User",
@@ -162,7 +166,7 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         kind=SERVICE_ACCOUNT.kind,
         object_id="",
         display_name=f"{wish.namespace}/{wish.name}",
-        origin="Created" if account.ours or account.there is None else "Existing",
+        origin="Created" if account.ours or account.shared or account.there is None else "Existing",
         name=wish.name,
         namespace=wish.namespace,
         principal_type="",
@@ -172,9 +176,9 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         who.findings += [fault.finding(Link.SUBJECT, observing=True) for fault in faults]
         who.alone = True
         return who
-    if account.ours or account.there is None:
+    if account.ours or account.shared or account.there is None:
         ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
-        who.children.append(Child(ref, policy.meta))
+        who.children.append(Child(ref, policy.meta, joins=account.shared))
     if wish.token and account.taken:
         taken = Finding(Link.BINDINGS, Severity.STALLED, Taken.reason, account.taken, f"{path}.token")
         who.findings.append(taken)
@@ -184,3 +188,49 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         if account.token_for and account.there and account.token_for != account.there:
             who.replaced = frozenset({token})
     return who
+
+
+@dataclass
+class Handover:
+    """Service accounts that a policy lets go and that stay for others.
+
+    Attributes
+    ----------
+    refs
+        Which they are.
+    additions
+        What makes those policies owners of them that are not yet.
+    releases
+        What takes this policy out of their owners.
+    inventory
+        Their lines, until this policy is none of the owners any more.
+    """
+
+    refs: set[ChildRef] = field(default_factory=set)
+    additions: list[Change] = field(default_factory=list)
+    releases: list[Change] = field(default_factory=list)
+    inventory: list[Item] = field(default_factory=list)
+
+
+def plan_handover(
+    owner: Meta, children: Iterable[SeenChild], wanted: Iterable[Child], world: PolicyWorld
+) -> Handover:
+    """What becomes of the service accounts that were made for a policy and are the subject of others too.
+
+    An account has each of its policies among its owners, so Kubernetes keeps it until the last one is gone.
+    """
+    handover, refs = Handover(), {child.ref for child in wanted}
+    for child in children:
+        heirs = world.heirs.get(child.ref, ())
+        if child.ref in refs or not (heirs or is_shared(child, owner.name)):
+            continue
+        handover.refs.add(child.ref)
+        handover.additions += [
+            ApplyChild(Child(child.ref, heir, joins=True), child.uid)
+            for heir in heirs
+            if heir.uid not in child.owner_uids
+        ]
+        if owner.uid in child.owner_uids:
+            handover.releases.append(ReleaseChild(child.ref, child.uid, owner.uid))
+            handover.inventory.append(child_item(child.ref, child.uid))
+    return handover

@@ -16,6 +16,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    ReleaseChild,
     RemovePrincipal,
     RemoveRole,
     RestoreGroup,
@@ -36,7 +37,11 @@ from entra_access.reconcile.shared import Assignments
 
 @dataclass
 class Applied:
-    """What became of a plan. `group_id` is that of the group which the plan made, if it made one."""
+    """What became of a plan.
+
+    `group_id` is that of the group which the plan made, if it made one; `concerned`: whom the writes to the
+    cluster are news for. The watch shows them too, but they are no news then.
+    """
 
     done: list[Change] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -44,6 +49,7 @@ class Applied:
     gone: set[str] = field(default_factory=set)
     failed: list[Change] = field(default_factory=list)
     group_id: str | None = None
+    concerned: set[Key] = field(default_factory=set)
 
 
 class Applier:
@@ -147,9 +153,15 @@ class Applier:
                 applied.gone.add(change.definition_id)
             case ApplyChild():
                 await self._apply_child(change, applied)
+            case ReleaseChild():
+                ref = change.ref
+                body = await self._kubernetes.release_child(ref, change.uid, change.owner_uid)
+                applied.concerned |= self._cache.put(ref.kind, body) if body else set()
+                applied.gone.add(change.uid)
             case DeleteChild():
                 await self._kubernetes.delete_child(change.ref, change.uid)
-                self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)
+                ref = change.ref
+                applied.concerned |= self._cache.drop(ref.kind, ref.namespace, ref.name, change.uid)
                 applied.gone.add(change.uid)
             case _:
                 await self._run_on_group(change, applied, now)
@@ -190,7 +202,7 @@ class Applier:
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
-        self._cache.put(ref.kind, body)
+        applied.concerned |= self._cache.put(ref.kind, body)
         applied.made.append(child_item(ref, body["metadata"]["uid"]))
 
 

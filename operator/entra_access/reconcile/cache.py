@@ -16,6 +16,7 @@ from entra_access.api.names import (
 )
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_policy
+from entra_access.api.resources import Meta
 from entra_access.api.status import Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
@@ -91,6 +92,15 @@ class WatchCache:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
         return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
 
+    def heirs(self, policy: str, account: ChildRef) -> tuple[Meta, ...]:
+        """The policies, other than the one of that name, that a service account is to stay for."""
+        namespace = self._namespaces.get(account.namespace or "")
+        if namespace is None or namespace.ending:
+            return ()
+        names = self._relations.of_account(account.namespace, account.name) - {policy}
+        views = [view for name in names if (view := self._views.get(name)) and not view.deleting]
+        return tuple(sorted((view.policy.meta for view in views if view.policy), key=str))
+
     def namespace(self, name: str) -> Namespace | None:
         """The namespace, or None."""
         return self._namespaces.get(name)
@@ -140,6 +150,8 @@ class WatchCache:
         """Take in an object as a watch, a list or an own write showed it."""
         if kind is CLUSTER_ROLE:
             return self._put_cluster_role(body)
+        if kind is SERVICE_ACCOUNT:
+            return self._put_account(body)
         if kind in CHILD_KINDS:
             return self._put_child(kind, body)
         if kind is NAMESPACE:
@@ -165,7 +177,7 @@ class WatchCache:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:
                 return concerned
-            return concerned | {self._forget_child(child)}
+            return concerned | self._forget_child(child)
         return self._drop_resource(Key(kind.kind, namespace, name), uid) if kind in {POLICY, GRANT} else set()
 
     def _put_resource(self, body: Body) -> set[Key]:
@@ -248,19 +260,28 @@ class WatchCache:
         old = self._children.get(child.ref)
         if old is not None and not _newer(body, old.resource_version):
             return set()
-        concerned = {self._forget_child(old)} if old is not None else set()
-        owner = _owner_of(child)
+        concerned = self._forget_child(old) if old is not None else set()
+        owners = _owners_of(child)
         self._children[child.ref] = child
-        self._children_by_owner[owner].add(child.ref)
-        return concerned | {owner}
+        for owner in owners:
+            self._children_by_owner[owner].add(child.ref)
+        return concerned | owners
 
-    def _forget_child(self, child: SeenChild) -> Key:
+    def _put_account(self, body: Body) -> set[Key]:
+        """Several policies can have the same account as their subject, and one of them looks after it."""
+        concerned, meta = self._put_child(SERVICE_ACCOUNT, body), body["metadata"]
+        if not concerned:
+            return concerned
+        return concerned | self._policies_for(self._relations.of_account(meta["namespace"], meta["name"]))
+
+    def _forget_child(self, child: SeenChild) -> set[Key]:
         del self._children[child.ref]
-        owner = _owner_of(child)
-        self._children_by_owner[owner].discard(child.ref)
-        if not self._children_by_owner[owner]:
-            del self._children_by_owner[owner]
-        return owner
+        owners = _owners_of(child)
+        for owner in owners:
+            self._children_by_owner[owner].discard(child.ref)
+            if not self._children_by_owner[owner]:
+                del self._children_by_owner[owner]
+        return owners
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
@@ -308,8 +329,11 @@ def _claims_of(status: Status) -> set[str]:
     return {item.id.lower() for item in status.inventory if item.system is System.AZURE and item.id}
 
 
-def _owner_of(child: SeenChild) -> Key:
-    return Key(*child.owner_key)
+def _owners_of(child: SeenChild) -> set[Key]:
+    """Whose it is: one's, unless it is a service account that several policies have."""
+    several = child.owners if child.ref.kind is SERVICE_ACCOUNT else ()
+    policies = {Key(kind, None, name) for kind, name, _ in several if kind == POLICY.kind}
+    return {Key(*child.owner_key), *policies}
 
 
 def _relevant(view: PolicyView) -> tuple[object, ...]:

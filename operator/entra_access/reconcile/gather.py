@@ -1,12 +1,13 @@
 """Look at the world for one resource. What cannot be seen is a `Fault` in its place, never a guess."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, CHILD_KINDS, KINDS, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import ANNOTATION_ACCOUNT_UID, CHILD_KINDS, KINDS, POLICY, SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
@@ -34,6 +35,7 @@ from entra_access.domain.observed import (
     PolicyView,
     PolicyWorld,
     Principal,
+    Seen,
 )
 from entra_access.domain.place import Place
 from entra_access.reconcile.azure_reader import AzureReader
@@ -81,10 +83,12 @@ class Gatherer:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
-        account, token = await self._account(policy)
+        account, made = await self._account(policy)
         children, unread = await self._children(policy.meta, status)
         # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
-        unknown = token and token.uid not in {child.uid for child in children}
+        children = tuple(
+            ({child.ref: child for child in children} | {child.ref: child for child in made}).values()
+        )
         return PolicyWorld(
             group=UNSEEN,
             principals={reference: UNSEEN} if reference else {},
@@ -93,7 +97,8 @@ class Gatherer:
             elsewhere={scope.lower(): UNSEEN for scope in scopes},
             roles=dict.fromkeys(roles, UNSEEN),
             definitions={role.name: UNSEEN for role in policy.custom_roles},
-            children=(*children, token) if token and unknown else children,
+            children=children,
+            heirs=self._heirs(policy.meta, children),
             unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
@@ -107,7 +112,8 @@ class Gatherer:
         assigned = await self._azure.world((), (), status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
-        return PolicyWorld(group=found, children=children, unread=unread, **assigned)
+        heirs = self._heirs(meta, children)
+        return PolicyWorld(group=found, children=children, heirs=heirs, unread=unread, **assigned)
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
@@ -176,11 +182,15 @@ class Gatherer:
             "groups_of": groups_of,
         }
 
-    async def _account(self, policy: AccessPolicy) -> tuple[AccountWorld, SeenChild | None]:
-        """The service account that is a policy's subject, and its token if that was made here."""
-        wish = policy.subject
+    def _heirs(self, meta: Meta, children: Iterable[SeenChild]) -> dict[ChildRef, tuple[Meta, ...]]:
+        accounts = [child.ref for child in children if child.ref.kind is SERVICE_ACCOUNT]
+        return {ref: self._cache.heirs(meta.name, ref) for ref in accounts}
+
+    async def _account(self, policy: AccessPolicy) -> tuple[AccountWorld, list[SeenChild]]:
+        """The service account that is a policy's subject, and of it and its token what was made here."""
+        wish, made = policy.subject, list[SeenChild]()
         if not isinstance(wish, ServiceAccountSubject):
-            return AccountWorld(), None
+            return AccountWorld(), made
         get = self._kubernetes.get
         account, token = await asyncio.gather(
             seen(get(SERVICE_ACCOUNT, wish.namespace, wish.name)),
@@ -188,19 +198,26 @@ class Gatherer:
         )
         if isinstance(token, Fault) and not wish.token:
             token = None  # whoever wants no tokens need not give the right to read any
-        meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
-        owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
-        made, taken = None, ""
-        if token is None or isinstance(token, Fault):
+        taken, makers = "", []
+        there: Seen[str | None] = None
+        token_for: Seen[str | None] = None
+        if isinstance(account, Fault):
+            there = account
+        elif account:
+            child = seen_child(SERVICE_ACCOUNT, account)
+            there = child.uid
+            makers = [uid for kind, _, uid in child.owners if kind == POLICY.kind]
+            made += [child] if makers else []
+        if isinstance(token, Fault):
             token_for = token
-        else:
-            annotations = token["metadata"].get("annotations") or {}
-            token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
+        elif token:
+            token_for = (token["metadata"].get("annotations") or {}).get(ANNOTATION_ACCOUNT_UID)
             child = seen_child(SECRET, token)
-            made = child if policy.meta.uid in child.owner_uids else None
-            taken = "" if made else not_made_here(child.ref, token)
-        there = account if isinstance(account, Fault) else meta.get("uid")
-        return AccountWorld(there, policy.meta.uid in owners, token_for, taken), made
+            ours = policy.meta.uid in child.owner_uids
+            made += [child] if ours else []
+            taken = "" if ours else not_made_here(child.ref, token)
+        leads, shared = makers[:1] == [policy.meta.uid], bool(makers)
+        return AccountWorld(there, leads, shared and not leads, token_for, taken), made
 
     # Grants
 

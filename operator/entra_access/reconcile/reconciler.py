@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY, SECRET
+from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY, SECRET, SERVICE_ACCOUNT
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
 from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.changes import ApplyChild, DefineRole, DeleteChild, UnassignRole
-from entra_access.domain.children import by_ref
+from entra_access.domain.children import by_ref, is_shared
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
 from entra_access.domain.group_plan import group_item
@@ -205,6 +205,7 @@ class Reconciler:
             old = replace(old, inventory=in_order((*old.inventory, *lines)))
             self._take_in(meta, await self._kubernetes.apply_status(meta, old.as_dict()))
         applied = await self._applier.run(plan, stamp(now))
+        self._tell_of_writes(meta, applied)
         self._tell_of(meta, old, old, plan, applied)
         self._untold[key] = (*put_right(plan, applied), *self._untold.get(key, ()))
         return old
@@ -214,8 +215,9 @@ class Reconciler:
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(_key(meta))
-        # No watch shows Secrets, and what is about to be made may be there.
-        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        # No watch shows Secrets, nor whose else an account is; and what is about to be made may be there.
+        unseen = {SECRET.kind, SERVICE_ACCOUNT.kind}
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind in unseen]
         kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(findings=(finding,), subject=old.subject, inventory=tuple(kept))
@@ -275,7 +277,8 @@ class Reconciler:
 
     async def _absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
-        children = self._cache.children(key)
+        # What other policies have too stays for them; Kubernetes takes this one out of the owners.
+        children = [one for one in self._cache.children(key) if not is_shared(one, key.name)]
         if not children or key.kind not in {POLICY.kind, GRANT.kind}:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
@@ -307,14 +310,15 @@ class Reconciler:
         self._take_in(meta, written)
 
     def _tell_of_writes(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away.
+        """Let those look again whom the writes concern, as the watch's echo of them will be no news.
 
-        And let a role that was made be found by whoever looks for it now.
+        And those who have begun to want an assignment while it was taken away; and let a role that was made
+        be found by whoever looks for it now.
         """
         if any(isinstance(change, DefineRole) for change in applied.done):
             self._gatherer.role_made()
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
-        for key in self._cache.azure_claims.holders(taken) - {_key(meta)}:
+        for key in (self._cache.azure_claims.holders(taken) | applied.concerned) - {_key(meta)}:
             self._tell(key)
 
     def _tell_of(self, meta: Meta, old: Status, new: Status, plan: Plan, applied: Applied) -> None:
