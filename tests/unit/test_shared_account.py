@@ -261,6 +261,20 @@ async def test_an_owner_that_somebody_took_away_is_one_again_at_the_next_look() 
     assert world.owners() == ["first", "second"]
 
 
+@pytest.mark.parametrize("looks", [FIRST, SECOND], ids=lambda key: key.name)
+async def test_owners_that_somebody_took_away_come_back_and_the_account_stays(looks: Key) -> None:
+    """Whoever looks at it first looks after it from then on."""
+    world = await shared()
+    before = world.uid()
+    world.objects[ACCOUNT]["metadata"] |= {"ownerReferences": [], "resourceVersion": "9000"}
+    world.cache.put(SERVICE_ACCOUNT, world.objects[ACCOUNT])
+    world.version = 9001
+    await world.look(looks)
+    await world.settle()
+    other = SECOND if looks == FIRST else FIRST
+    assert (world.uid(), world.owners()) == (before, [looks.name, other.name])
+
+
 async def test_two_that_make_it_at_once_share_it() -> None:
     """The second finds it made by the first a moment ago, and looks again."""
     world = World()

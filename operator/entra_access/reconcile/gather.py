@@ -7,7 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, CHILD_KINDS, KINDS, POLICY, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import (
+    ANNOTATION_ACCOUNT_UID,
+    CHILD_KINDS,
+    KINDS,
+    LABEL_OWNER_UID,
+    POLICY,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
@@ -207,6 +215,8 @@ class Gatherer:
             child = seen_child(SERVICE_ACCOUNT, account)
             there = child.uid
             makers = [uid for kind, _, uid in child.owners if kind == POLICY.kind]
+            # Another hand may have taken the owners away.
+            makers = makers or [uid for uid in [child.labels.get(LABEL_OWNER_UID)] if uid]
             made += [child] if makers else []
         if isinstance(token, Fault):
             token_for = token
