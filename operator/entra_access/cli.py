@@ -30,7 +30,7 @@ from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.reconciler import Reconciler
+from entra_access.reconcile.reconciler import Modes, Reconciler
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 
@@ -43,12 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 ended as asked, 1 failed, 2 a setting is wrong."""
     parser = argparse.ArgumentParser(prog="entra-access", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("run", help="run the operator; settings come from the environment")
-    parser.parse_args(arguments)
+    runs = commands.add_parser("run", help="run the operator; settings come from the environment")
+    runs.add_argument(
+        "--observe", action="store_true", help="write nothing but statuses and events, whatever a policy says"
+    )
+    given = parser.parse_args(arguments)
     try:
         settings = read_settings(os.environ)
         _set_up_logs(settings)
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, read_only=given.observe))
     except (SettingError, IdentityIncompleteError, ConfigException) as error:
         print(f"entra-access: {error}", file=sys.stderr)
         return 2
@@ -65,8 +68,10 @@ def _set_up_logs(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)  # what they warn of, we say ourselves
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, read_only: bool = False) -> None:
     """Run the operator until it is told to stop (SIGTERM, SIGINT), or until a part of it fails.
+
+    `read_only`: nothing but statuses and events is written.
 
     Raises
     ------
@@ -105,6 +110,7 @@ async def run(settings: Settings) -> None:
             tell=queue.add,
             clock=lambda: datetime.now(UTC),
             stalled_after=settings.stalled_seconds,
+            modes=Modes(settings.mode, read_only),
         )
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.

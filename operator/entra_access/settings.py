@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from entra_access.adapters.credentials import Identity
+from entra_access.api.resources import Mode
 
 _CLUSTER_ID: Final = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/[^/]+/providers/"
@@ -38,6 +39,8 @@ class Settings:
         How long a new group may stay invisible to some replicas of Entra.
     assignments_seconds
         How old the list of role assignments that a pass uses may be.
+    mode
+        The mode of policies that give none.
     cluster_seconds
         How often the cluster's own resource in Azure is read, for what the cluster is set up for.
     """
@@ -54,6 +57,7 @@ class Settings:
     replication_seconds: float = 120.0
     assignments_seconds: float = 10.0
     cluster_seconds: float = 21600.0
+    mode: Mode = Mode.ENFORCE
     probe_port: int = 8080
     log_format: str = "plain"
     log_level: str = "info"
@@ -88,6 +92,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         replication_seconds=env.number("ENTRA_ACCESS_REPLICATION_SECONDS", Settings.replication_seconds),
         assignments_seconds=env.number("ENTRA_ACCESS_ASSIGNMENTS_SECONDS", Settings.assignments_seconds),
         cluster_seconds=env.number("ENTRA_ACCESS_CLUSTER_SECONDS", Settings.cluster_seconds, least=1),
+        mode=Mode(env.choice("ENTRA_ACCESS_MODE", ("enforce", "observe")).capitalize()),
         probe_port=int(env.number("ENTRA_ACCESS_PROBE_PORT", Settings.probe_port, most=65535)),
         log_format=env.choice("ENTRA_ACCESS_LOG_FORMAT", ("plain", "json")),
         log_level=env.choice("ENTRA_ACCESS_LOG_LEVEL", ("info", "warning", "debug")),

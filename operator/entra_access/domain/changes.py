@@ -11,10 +11,22 @@ from entra_access.domain.observed import Definition
 
 @dataclass(frozen=True)
 class Change:
-    """One write. `removal`: it takes something away, so it waits until nothing of its link was refused."""
+    """One write.
+
+    Attributes
+    ----------
+    removal
+        It takes something away, so it waits until nothing of its link was refused.
+    gives
+        Without it somebody lacks access that is wished for.
+    """
 
     link: ClassVar[Link]
     removal: ClassVar[bool] = False
+
+    @property
+    def gives(self) -> bool:
+        return not self.removal
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,11 @@ class UpdateGroup(Change):
     link = Link.SUBJECT
     group_id: str
     attributes: tuple[tuple[str, str | None], ...]
+    before: tuple[tuple[str, str | None], ...] = field(default=(), compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return False
 
     @property
     def renames(self) -> bool:
@@ -69,6 +86,10 @@ class AddPrincipals(Change):
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return self.relation == "members"
 
     def __str__(self) -> str:
         return f"add {self.relation} {', '.join(self.names or self.ids)}"
@@ -151,11 +172,19 @@ class RemoveRole(Change):
 
 @dataclass(frozen=True)
 class ApplyChild(Change):
-    """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it."""
+    """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
+
+    `marks_only`: only labels and owner are not as they should be, and the access is.
+    """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
+    marks_only: bool = field(default=False, compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return not self.marks_only
 
     def __str__(self) -> str:
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"
@@ -179,6 +208,10 @@ class ReplaceChild(DeleteChild):
     """Take away one that stands where another must come: its roleRef is wrong and cannot be changed."""
 
     removal = False
+
+    @property
+    def gives(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)

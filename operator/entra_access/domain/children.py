@@ -260,21 +260,22 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def drift_of(wanted: Child, seen: SeenChild) -> list[DriftItem]:
-    """What another hand changed: differences to what was applied last, with who made each and when.
+def drift_of(wanted: Child, seen: SeenChild) -> list[tuple[DriftItem, bool]]:
+    """The differences, and whether another hand made each; then with who did it and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
     is not that of what is wanted now, and nobody else owns the field.
     """
     unchanged_wish = seen.applied == fingerprint(wanted.content())
-    return [
-        DriftItem(System.KUBERNETES, str(seen.ref), name, expected, found, *_changed_by(seen, name))
-        for name, expected, found in differences(wanted, seen)
-        if unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
-    ]
+    found = []
+    for name, expected, there in differences(wanted, seen):
+        foreign = unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
+        by = changed_by(seen, name) if foreign else ("", "")
+        found.append((DriftItem(System.KUBERNETES, str(seen.ref), name, expected, there, *by), foreign))
+    return found
 
 
-def _changed_by(seen: SeenChild, name: str) -> tuple[str, str]:
+def changed_by(seen: SeenChild, name: str) -> tuple[str, str]:
     """The field manager that last wrote the field, and when; else the one that last wrote anything."""
     owning = [m for m in seen.managers if _owns(m["fields"], name)]
     last = max(owning or seen.managers, key=lambda m: str(m["time"]), default=None)
@@ -289,11 +290,6 @@ def _owns(fields: Mapping[str, Any], name: str) -> bool:
             return False
         fields = fields[step]
     return True
-
-
-def deleted_drift(ref: ChildRef, now: str) -> DriftItem:
-    """The drift that is an object's deletion. Kubernetes does not record who deleted it."""
-    return DriftItem(System.KUBERNETES, str(ref), "", "present", "deleted", "", now)
 
 
 def by_ref(seen: Iterable[SeenChild]) -> dict[ChildRef, SeenChild]:

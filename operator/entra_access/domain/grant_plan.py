@@ -1,13 +1,16 @@
 """The plan of a NamespaceGrant: the access in one namespace, within its policy's ceiling."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
 from entra_access.api.resources import Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
+from entra_access.api.times import stamp
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.expiry import expired, expiry, too_long
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
 from entra_access.domain.observed import GrantWorld, PolicyView
@@ -18,12 +21,14 @@ from entra_access.domain.warnings import grant_warnings
 
 
 def plan_grant(
-    grant: NamespaceGrant, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
+    grant: NamespaceGrant, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: datetime
 ) -> Plan:
     """What makes the access in one namespace as the grant and its policy's ceiling say."""
-    refusal, gives_nothing = _refusal(grant, world)
+    given = world.policy.policy.ceiling if world.policy and world.policy.policy else None
+    end = expiry(grant, given)
+    refusal, gives_nothing = _refusal(grant, world, now)
     if refusal and not gives_nothing:
-        return _unchanged(refusal, world, inventory)
+        return replace(_unchanged(refusal, world, inventory), expires_at=stamp(end) if end else "")
     subject = _subject(world.policy)
     findings = [refusal] if refusal else []
     wanted: list[Child] = []
@@ -33,7 +38,7 @@ def plan_grant(
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
         wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
-    children = plan_children(wanted, world.children, inventory, now)
+    children = plan_children(wanted, world.children, inventory)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
@@ -49,20 +54,19 @@ def plan_grant(
     return Plan(
         changes=(*children.additions, *roles.additions, *children.removals, *roles.removals),
         findings=tuple(findings),
-        drift=children.drift,
+        differences=(*roles.differences, *children.differences),
         subject=subject,
         counts=counts,
         inventory=(*roles.inventory, *children.inventory),
         summary=_summary(subject, counts),
         claims=roles.claims,
+        expires_at=stamp(end) if end else "",
     )
 
 
-def plan_grant_removal(
-    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
-) -> Plan:
+def plan_grant_removal(owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...]) -> Plan:
     """What takes away all that a grant made: bindings, then role assignments."""
-    children = plan_children((), world.children, inventory, now)
+    children = plan_children((), world.children, inventory)
     roles = plan_assignments((), None, owner, place, world, inventory)
     # What could not be seen may be there, and would be left behind.
     unseen = world.assignments
@@ -98,7 +102,7 @@ def _subject(view: PolicyView | None) -> Subject | None:
     return replace(view.subject, reference="")
 
 
-def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
+def _refusal(grant: NamespaceGrant, world: GrantWorld, now: datetime) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
     view = world.policy
 
@@ -108,6 +112,10 @@ def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, 
     if world.namespace_ending:
         message = f"namespace {grant.meta.namespace} is being deleted"
         return policy(Severity.WAITING, "NamespaceEnding", message), False
+    given = view.policy.ceiling if view and view.policy else None
+    over = expired(grant, given, now)
+    if over:
+        return over, True
     if view is None:
         message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
         return policy(Severity.WAITING, "PolicyNotFound", message), True
@@ -117,7 +125,7 @@ def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, 
     if view.policy is None:
         message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
         return policy(Severity.WAITING, "PolicyUnreadable", message), False
-    too_much = ceiling.beyond(grant, view.policy.ceiling, world.namespace_labels, world.roles)
+    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(grant, given)
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:

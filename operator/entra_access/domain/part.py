@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from entra_access.api.status import Item
 from entra_access.domain.changes import Change
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Finding
 
 
@@ -13,6 +14,7 @@ class Part:
 
     additions: list[Change] = field(default_factory=list)
     removals: list[Change] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     inventory: list[Item] = field(default_factory=list)
     count: int | None = None  # None where it was not seen

@@ -15,11 +15,11 @@ from entra_access.domain.children import (
     ChildRef,
     SeenChild,
     by_ref,
-    deleted_drift,
     differences,
     drift_of,
     order_of_going,
 )
+from entra_access.domain.difference import ABSENT, PRESENT, Difference
 from entra_access.domain.faults import Finding, Link, Severity
 
 
@@ -33,8 +33,8 @@ class Plan:
         The writes, those that add before those that take away.
     findings
         What keeps the whole wish from being fulfilled, or is worth saying.
-    drift
-        Which of the changes put right what another hand did.
+    differences
+        What is not as it should be, and which of the changes puts it right.
     subject
         Who gets the access; None while that is not known.
     counts
@@ -49,11 +49,13 @@ class Plan:
         Ids, in lower case, of what was made once and is found to be no more.
     without
         Links of the chain that this resource does not have.
+    expires_at
+        When the access ends; empty where it lasts.
     """
 
     changes: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
-    drift: tuple[DriftItem, ...] = ()
+    differences: tuple[Difference, ...] = ()
     subject: Subject | None = None
     counts: Mapping[str, int | None] = field(default_factory=dict)
     inventory: tuple[Item, ...] = ()
@@ -61,6 +63,7 @@ class Plan:
     claims: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     without: frozenset[Link] = frozenset()
+    expires_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class ChildPlan:
 
     additions: tuple[Change, ...]
     removals: tuple[Change, ...]
-    drift: tuple[DriftItem, ...]
+    differences: tuple[Difference, ...]
     inventory: tuple[Item, ...]
 
 
@@ -82,35 +85,41 @@ def plan_children(
     wanted: Iterable[Child],
     seen: Iterable[SeenChild],
     inventory: Iterable[Item],
-    now: str,
     anew: frozenset[ChildRef] = frozenset(),
 ) -> ChildPlan:
     """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again."""
     there = by_ref(seen)
     known = {(item.kind, item.name) for item in inventory if item.system is System.KUBERNETES and item.id}
     additions: list[Change] = []
-    drift: list[DriftItem] = []
+    found: list[Difference] = []
     wanted_refs = set()
     for child in wanted:
         wanted_refs.add(child.ref)
         one = there.get(child.ref)
         if one is None:
-            additions.append(ApplyChild(child, None))
-            if (child.ref.kind.kind, child.ref.path) in known:
-                drift.append(deleted_drift(child.ref, now))
+            made = ApplyChild(child, None)
+            additions.append(made)
+            # Kubernetes does not record who deleted it.
+            item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, ABSENT)
+            foreign = (child.ref.kind.kind, child.ref.path) in known
+            found.append(Difference(item, made, foreign))
             continue
         different = {name for name, _, _ in differences(child, one)}
         if different & UNCHANGEABLE or child.ref in anew or (different and child.account):
-            additions += [ReplaceChild(child.ref, one.uid), ApplyChild(child, None)]
+            made = ApplyChild(child, None)
+            additions += [ReplaceChild(child.ref, one.uid), made]
         elif different:
-            additions.append(ApplyChild(child, one.uid))
-        drift += drift_of(child, one)
+            made = ApplyChild(child, one.uid, marks_only=not different & child.content().keys())
+            additions.append(made)
+        else:
+            continue
+        found += [Difference(item, made, foreign) for item, foreign in drift_of(child, one)]
     leaving = sorted(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
     removals: tuple[Change, ...] = tuple(DeleteChild(c.ref, c.uid) for c in leaving)
     return ChildPlan(
-        tuple(additions), removals, tuple(drift), tuple(child_item(c.ref, c.uid) for c in there.values())
+        tuple(additions), removals, tuple(found), tuple(child_item(c.ref, c.uid) for c in there.values())
     )
 
 

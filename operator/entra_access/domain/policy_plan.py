@@ -69,7 +69,14 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     in_azure = [item for item in inventory if item.system is System.AZURE]
     kept = (*who.inventory, *in_azure, *children)
     claims = frozenset(item.id.lower() for item in in_azure)
-    return Plan(tuple(who.additions), tuple(who.findings), subject=who.subject, inventory=kept, claims=claims)
+    return Plan(
+        tuple(who.additions),
+        tuple(who.findings),
+        tuple(who.differences),
+        subject=who.subject,
+        inventory=kept,
+        claims=claims,
+    )
 
 
 def _whole(
@@ -95,7 +102,7 @@ def _whole(
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
-    children = plan_children(who.children + access.children, live, inventory, now, who.replaced)
+    children = plan_children(who.children + access.children, live, inventory, who.replaced)
     left, gone = _former_group(policy, world, inventory, subject)
     additions = [*who.additions, *custom.additions, *roles.additions, *children.additions]
     removals = [*children.removals, *roles.removals, *custom.removals, *who.removals, *left]
@@ -104,7 +111,7 @@ def _whole(
     return Plan(
         changes=tuple(additions + removals),
         findings=(*findings, *policy_warnings(policy, place, world, subject, roles.resolved)),
-        drift=children.drift,
+        differences=(*who.differences, *custom.differences, *roles.differences, *children.differences),
         subject=subject,
         counts=counts,
         inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
@@ -192,7 +199,7 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children((), world.children, inventory, now)
+    children = plan_children((), world.children, inventory)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)

@@ -1,5 +1,6 @@
 """Carry out a plan. The only place from which anything but status, finalizers and events is written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from entra_access.adapters.arm import Arm
@@ -36,13 +37,18 @@ from entra_access.reconcile.shared import Assignments
 
 @dataclass
 class Applied:
-    """What became of a plan. `group_id` is that of the group which the plan made, if it made one."""
+    """What became of a plan.
+
+    `held` are the changes that were not to be made in this pass. `group_id` is that of the group which the
+    plan made, if it made one.
+    """
 
     done: list[Change] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     made: list[Item] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     failed: list[Change] = field(default_factory=list)
+    held: list[Change] = field(default_factory=list)
     group_id: str | None = None
 
 
@@ -58,16 +64,19 @@ class Applier:
         self._kubernetes = kubernetes
         self._assignments = assignments
 
-    async def run(self, plan: Plan, now: str) -> Applied:
-        """Run the changes in their order, and go on after one that fails where that is safe.
+    async def run(self, plan: Plan, now: str, held: Iterable[Change] = ()) -> Applied:
+        """Run the changes in their order, without those that are `held`.
+
+        It goes on after one that fails where that is safe.
 
         Without its group a policy has nobody to give anything to, so the rest waits. What takes away waits
         until all that adds to the same link has succeeded; the group itself goes last, and only when all
         that depends on it is known to be gone.
         """
-        applied = Applied()
+        applied = Applied(held=list(held))
+        waiting = {id(change) for change in applied.held}
         for change in plan.changes:
-            if self._must_wait(change, plan, applied):
+            if id(change) in waiting or self._must_wait(change, plan, applied):
                 continue
             try:
                 await self._run_one(change, applied, now)

@@ -15,7 +15,7 @@ from entra_access.api.names import (
     Kind,
 )
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_meta, read_policy
+from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.status import Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
@@ -162,13 +162,13 @@ class WatchCache:
         if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
             return set()
         self.azure_claims.expect(key, _claims_of(read_status(body)))
-        trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        trimmed = {**body["metadata"], "managedFields": expiry_fields(body["metadata"])}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
             return {key} | self._put_view(body)
         if old is not None:
             self._unlink_grant(key, old)
-        self._grants_by_policy[_policy_of(body)].add(key)
+        self._grants_by_policy[policy_of(body)].add(key)
         self._grants_by_namespace[meta.namespace or ""].add(key)
         return {key}
 
@@ -227,7 +227,7 @@ class WatchCache:
         return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
 
     def _unlink_grant(self, key: Key, old: Body) -> None:
-        self._grants_by_policy[_policy_of(old)].discard(key)
+        self._grants_by_policy[policy_of(old)].discard(key)
         self._grants_by_namespace[key.namespace or ""].discard(key)
 
     def _put_child(self, kind: Kind, body: Body) -> set[Key]:
@@ -275,7 +275,8 @@ class WatchCache:
         return {k for k, body in self._resources.items() if name in _cluster_roles_of(body.get("spec") or {})}
 
 
-def _policy_of(grant: Body) -> str:
+def policy_of(grant: Body) -> str:
+    """The name of the policy that a grant names, leniently."""
     return str(((grant.get("spec") or {}).get("policyRef") or {}).get("name", ""))
 
 
@@ -296,5 +297,9 @@ def _owner_of(child: SeenChild) -> Key:
 def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
     policy = view.policy
-    given = (policy.ceiling, policy.azure_roles, policy.custom_roles) if policy else None
+    given = (
+        (policy.ceiling, policy.azure_roles, policy.custom_roles, policy.mode, policy.adoption)
+        if policy
+        else None
+    )
     return (view.deleting, view.unreadable, given, view.subject)

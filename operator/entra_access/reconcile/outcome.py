@@ -5,27 +5,39 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from entra_access.api.names import GRANT, POLICY, Kind
+from entra_access.api.drift import merge_drift
+from entra_access.api.names import CLUSTER_ROLE_BINDING, GRANT, POLICY, ROLE_BINDING, Kind
 from entra_access.api.resources import Meta
 from entra_access.api.status import (
     Condition,
     ConditionType,
-    DriftItem,
     Item,
     Status,
     Subject,
     System,
-    merge_drift,
     settle_conditions,
 )
 from entra_access.api.times import stamp
-from entra_access.domain.changes import ApplyChild, UpdateGroup
+from entra_access.domain.changes import (
+    AddPrincipals,
+    ApplyChild,
+    AssignRole,
+    Change,
+    DefineRole,
+    RemovePrincipal,
+    UpdateGroup,
+)
+from entra_access.domain.definition_plan import DEFINITION
 from entra_access.domain.effective import effective_by
-from entra_access.domain.faults import Finding, Link, Replicating, Severity, Taken
+from entra_access.domain.expiry import EXPIRED
+from entra_access.domain.faults import Finding, Link, Replicating, Severity
 from entra_access.domain.group_plan import RESTORING, SETTLING
+from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
+from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
+from entra_access.reconcile.drifting import Look, drift_check, drifted, outstanding, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
@@ -57,12 +69,14 @@ _GIVES_NOTHING: Final = {Link.POLICY, Link.CEILING}
 class Next:
     """When to look again: after so many seconds; `failed`: later after each further failure.
 
-    `longest` bounds the pause that failures lead to; None: as long as the queue thinks fit.
+    `longest` bounds the pause that failures lead to; None: as long as the queue thinks fit. `due`: after so
+    many seconds at the latest something is to be done.
     """
 
     after: float | None = None
     failed: bool = False
     longest: float | None = None
+    due: float | None = None
 
 
 def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
@@ -76,46 +90,82 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
         waits = [f.retry_after for f in passing if f.retry_after is not None]
         soon = {finding.reason for finding in passing} <= EXPECTED_REASONS
         return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None)
-    stalled = any(finding.severity is Severity.STALLED for finding in findings)
+    # What is over is over until somebody writes another time, and the watch tells of that.
+    stalled = any(f.severity is Severity.STALLED and f.reason != EXPIRED for f in findings)
     return Next(after=stalled_after if stalled else None)
 
 
 def make_status(
-    meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime, untold: Iterable[DriftItem] = ()
+    meta: Meta, old: Status, plan: Plan, applied: Applied, now: datetime, look: Look | None = None
 ) -> Status:
-    """The whole status after a pass. `untold`: what earlier passes put right and could not write down."""
+    """The whole status after a pass."""
+    look = look or Look()
     # What failed first: it explains what the plan awaits.
     findings = (*applied.findings, *plan.findings)
     subject = _subject(old, plan, applied, findings)
-    corrected = (*put_right(plan, applied), *untold)
-    counts = _counts(meta, old, plan)
+    counts = _counts(meta, old, plan, applied)
+    conditions = _conditions(meta, plan, findings, subject, counts)
+    conditions += _drifted(meta, plan, applied, findings, look)
     return Status(
         observed_generation=meta.generation,
-        conditions=settle_conditions(
-            old.conditions, _conditions(meta, plan, findings, subject, counts), stamp(now)
-        ),
+        conditions=settle_conditions(old.conditions, conditions, stamp(now)),
         subject=subject,
         counts=counts,
         inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone),
         effective_by=effective_by(old.effective_by, applied.done, now),
-        drift=merge_drift(old.drift, _drift_state(plan, applied, findings), corrected, stamp(now)),
+        mode=look.mode.value,
+        expires_at=plan.expires_at,
+        drift=merge_drift(old.drift, drift_check(plan, applied, findings, look), stamp(now)),
     )
 
 
-def _counts(meta: Meta, old: Status, plan: Plan) -> dict[str, int]:
+def _drifted(
+    meta: Meta, plan: Plan, applied: Applied, findings: Sequence[Finding], look: Look
+) -> list[Condition]:
+    """The condition Drifted, which is there only while something is not as it was made."""
+    items = outstanding(plan, applied, look.mode)
+    if not items:
+        return []
+    reason, texts = drifted(items, findings, look.mode)
+    return [Condition(ConditionType.DRIFTED, "True", reason, _some(texts), meta.generation)]
+
+
+def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, int]:
     """How many of each there are. What was not seen in this pass (None) stays as it was known."""
     known = {name: number for name, number in old.counts.items() if name in _COUNTS[meta.kind]}
     if not plan.counts:
         return known
     now = {name: known.get(name) if number is None else number for name, number in plan.counts.items()}
+    for name, number in _held_back(applied.held):
+        now[name] = (now.get(name) or 0) + number
     return {name: number for name, number in now.items() if number is not None}
+
+
+def _held_back(held: Iterable[Change]) -> list[tuple[str, int]]:
+    """By how much there is more or less than the plan counts on, because changes are not made."""
+    found = []
+    for change in held:
+        match change:
+            case AddPrincipals(relation="members"):
+                found.append(("members", -len(change.ids)))
+            case RemovePrincipal(relation="members"):
+                found.append(("members", 1))
+            case AssignRole():
+                found.append(("azureRoles", -1))
+            case ApplyChild(uid=None) if change.child.ref.kind is CLUSTER_ROLE_BINDING:
+                found.append(("clusterRoleBindings", -1))
+            case ApplyChild(uid=None) if change.child.ref.kind is ROLE_BINDING:
+                found.append(("roleBindings", -1))
+            case ApplyChild(uid=None) if change.child.rules:
+                found.append(("roles", -1))
+    return found
 
 
 def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Finding]) -> Subject | None:
     """Who has the access now. What was not seen in this pass stays as it was known."""
     subject = plan.subject
     if subject is None:
-        return old.subject if any(map(_unseen, findings)) else None
+        return old.subject if any(map(unseen, findings)) else None
     object_id = applied.group_id or subject.object_id
     if not (object_id or subject.name):
         return None
@@ -124,24 +174,6 @@ def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Findi
     renamed = any(isinstance(change, UpdateGroup) and change.renames for change in applied.done)
     wished = "" if renaming and not renamed else subject.display_name
     return replace(subject, object_id=object_id, display_name=wished or known)
-
-
-def _unseen(finding: Finding) -> bool:
-    return finding.unseen or finding.severity is Severity.UNKNOWN
-
-
-def put_right(plan: Plan, applied: Applied) -> tuple[DriftItem, ...]:
-    """The changes by other hands that this pass has undone."""
-    corrected = {str(change.child.ref) for change in applied.done if isinstance(change, ApplyChild)}
-    return tuple(item for item in plan.drift if item.object in corrected)
-
-
-def _drift_state(plan: Plan, applied: Applied, findings: Iterable[Finding]) -> str:
-    replaced = any(finding.reason == Taken.reason for finding in applied.findings)
-    if replaced or len(put_right(plan, applied)) < len(plan.drift):
-        return "Drifted"
-    unseen = any(_unseen(f) and f.severity is not Severity.WAITING for f in findings)
-    return "Unknown" if unseen else "InSync"
 
 
 def merge_inventory(
@@ -153,7 +185,9 @@ def merge_inventory(
     does not name is gone or was never ours. The group leaves only when its removal was confirmed.
     """
     before = {_key(item): item for item in old}
-    known = {key: item for key, item in before.items() if item.system is System.ENTRA}
+    # What was made once and is not made again now is still told of: else it would be no drift any more.
+    missing = {_line_key(change) for change in applied.held}
+    known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
         known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
@@ -166,6 +200,21 @@ def _key(item: Item) -> tuple[str, ...]:
     """A role can be assigned anew to another group while the old assignment is still to go, so by id."""
     name = item.id.lower() if item.system is System.AZURE else item.name
     return (item.system.value, item.kind, name)
+
+
+def _line_key(change: Change) -> tuple[str, ...]:
+    """The inventory's line for what a change makes."""
+    match change:
+        case ApplyChild():
+            ref = change.child.ref
+            return (System.KUBERNETES.value, ref.kind.kind, ref.path)
+        case AssignRole(principal_id=str() as principal):
+            name = assignment_name(change.scope, principal, change.role_id)
+            return (System.AZURE.value, ASSIGNMENT, assignment_id(change.scope, name).lower())
+        case DefineRole():
+            return (System.AZURE.value, DEFINITION, change.id.lower())
+        case _:
+            return ()
 
 
 def _conditions(
@@ -193,6 +242,9 @@ def _conditions(
         else:
             said = ("True", "InPlace", _all_texts(own) or _in_place(meta.kind, link, plan))
         conditions.append(condition(_CONDITION[link], *said))
+    over = [finding for finding in findings if finding.reason == EXPIRED]
+    if over:
+        conditions.append(condition(ConditionType.EXPIRED, "True", EXPIRED, over[0].text))
     for kind, severities in (
         (ConditionType.WARNING, {Severity.WARNING}),
         (ConditionType.RECONCILING, {Severity.WAITING, Severity.UNKNOWN}),
@@ -228,7 +280,11 @@ def _state(finding: Finding) -> str:
 
 def _all_texts(findings: Iterable[Finding]) -> str:
     """The texts of the findings, as many as a person would read."""
-    texts = list(dict.fromkeys(finding.text for finding in findings))
+    return _some(finding.text for finding in findings)
+
+
+def _some(all_of_them: Iterable[str]) -> str:
+    texts = list(dict.fromkeys(all_of_them))
     more = [f"and {len(texts) - MAX_TEXTS} more"] if len(texts) > MAX_TEXTS else []
     return "; ".join([text[:MAX_TEXT] for text in texts[:MAX_TEXTS]] + more)
 

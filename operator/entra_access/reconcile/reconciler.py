@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -11,9 +11,9 @@ from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
-from entra_access.api.resources import AccessPolicy, Meta, NamespaceGrant
-from entra_access.api.status import ConditionType, DriftItem, Item, Status, System, read_status
-from entra_access.api.times import stamp
+from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
+from entra_access.api.status import ConditionType, Status, System, read_status
+from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild, UnassignRole
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
@@ -24,13 +24,32 @@ from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, plan_children
 from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
-from entra_access.reconcile.cache import Body, Key, WatchCache
+from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
-from entra_access.reconcile.notes import Notes, notes_of
-from entra_access.reconcile.outcome import Next, make_status, next_look, put_right
+from entra_access.reconcile.notes import Notes
+from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
+LOOK_AHEAD: Final = 600.0
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How the operator was started.
+
+    Attributes
+    ----------
+    default
+        The mode of policies that give none.
+    read_only
+        Nothing but the status is ever written, whatever a resource says.
+    """
+
+    default: Mode = Mode.ENFORCE
+    read_only: bool = False
 
 
 class Reconciler:
@@ -47,17 +66,18 @@ class Reconciler:
         tell: Callable[[Key], None],
         clock: Callable[[], datetime],
         stalled_after: float,
+        modes: Modes | None = None,
     ) -> None:
         self._place = place
         self._cache = cache
         self._kubernetes = kubernetes
         self._gatherer = gatherer
         self._applier = applier
-        self._notes = notes
         self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
-        self._untold: dict[Key, tuple[DriftItem, ...]] = {}
+        self._modes = modes or Modes()
+        self._report = Reporter(cache, kubernetes, notes, tell, clock)
         self._news: dict[Key, asyncio.Event] = {}
 
     async def reconcile(self, key: Key) -> Next:
@@ -72,9 +92,9 @@ class Reconciler:
             meta = read_meta(body)
             if meta.deleting:
                 return await self._remove(body) if FINALIZER in meta.finalizers else Next()
-            if self._leaves_something(key, meta):
+            if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
-                self._take_in(meta, body)
+                self._report.take_in(meta, body)
             return await self._pass(body)
         except Missing:
             return Next()  # gone while it was looked at; the watch will say so
@@ -86,6 +106,15 @@ class Reconciler:
         """Whether it makes what Kubernetes does not collect, and does not say so yet."""
         return self._cache.needs_azure(key) and FINALIZER not in meta.finalizers
 
+    def _mode(self, key: Key) -> Mode:
+        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
+        if self._modes.read_only:
+            return Mode.OBSERVE
+        body = self._cache.resource(key) or {}
+        policy = key.name if key.kind == POLICY.kind else policy_of(body)
+        view = self._cache.policy_view(policy)
+        return (view.policy.mode if view and view.policy else None) or self._modes.default
+
     async def _pass(self, body: Body) -> Next:
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
@@ -95,15 +124,33 @@ class Reconciler:
         else:
             await self._bindings_first(resource, old, now)
             plan = await self._plan(resource, old, now)
+        mode = self._mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
-        if lines:
+        if lines and mode is Mode.ENFORCE:
             # It stays told of when it cannot be made, too: its making may only seem to fail.
             plan = replace(plan, inventory=(*plan.inventory, *lines))
-            old = await self._announce(meta, old, plan, lines, now)
-        applied = await self._applier.run(plan, stamp(now))
+            old = await self._report.announce(meta, old, plan, lines, now)
+        plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
         self._tell_of_removals(meta, applied)
-        await self._write_status(meta, body, old, plan, applied)
-        return next_look((*plan.findings, *applied.findings), self._stalled_after)
+        await self._report.write(meta, body, old, plan, applied, mode)
+        then = next_look((*plan.findings, *applied.findings), self._stalled_after)
+        return replace(then, due=self._until(plan.expires_at))
+
+    def _until(self, end: str) -> float | None:
+        """In how many seconds that is; None where it is no time, or is over."""
+        then = moment(end)
+        left = (then - self._clock()).total_seconds() if then else 0.0
+        # Not too far ahead: clocks are set, and machines sleep.
+        return min(left, LOOK_AHEAD) if left > 0 else None
+
+    async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
+        """Make the changes of a plan that may be made now. Returns it with what there is to say."""
+        if mode is Mode.OBSERVE:
+            held = plan.changes
+            return replace(plan, findings=(*plan.findings, *observed(held))), Applied(held=list(held))
+        waiting = self._report.contests.held(key, plan)
+        plan = replace(plan, findings=(*plan.findings, *waiting.findings))
+        return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
     async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
         looking = asyncio.create_task(self._gather(resource, old, now))
@@ -127,7 +174,7 @@ class Reconciler:
 
         They can take as long as a time-out to answer, and nobody else works on this resource meanwhile.
         """
-        key = _key(resource.meta)
+        key = key_of(resource.meta)
         news = self._news[key] = asyncio.Event()
         try:
             while not looking.done():
@@ -168,13 +215,13 @@ class Reconciler:
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            plan = plan_grant(resource, self._place, world, old.inventory, stamp(now))
+            plan = plan_grant(resource, self._place, world, old.inventory, now)
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
             plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject)
         else:
             raise TypeError("the world of another kind")
         if noted:
-            self._cache.azure_claims.note(_key(meta), plan.claims)
+            self._cache.azure_claims.note(key_of(meta), plan.claims)
         return plan
 
     async def _bindings_first(
@@ -185,8 +232,8 @@ class Reconciler:
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
         them: who the subject is, and nothing of members and roles.
         """
-        key = _key(resource.meta)
-        if not self._cache.needs_azure(key):
+        key = key_of(resource.meta)
+        if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
             return
         if isinstance(resource, NamespaceGrant):
             local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
@@ -198,55 +245,53 @@ class Reconciler:
         )
         if not plan.changes:
             return
-        applied = await self._applier.run(plan, stamp(now))
-        self._tell_of(resource.meta, old, old, plan, applied)
-        self._untold[key] = (*put_right(plan, applied), *self._untold.get(key, ()))
+        plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
+        self._report.tell_of(resource.meta, old, old, plan, applied)
+        self._report.remember(resource.meta, put_right(plan, applied))
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
-        children = self._cache.children(_key(meta))
+        children = self._cache.children(key_of(meta))
         kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
         kept += [child_item(child.ref, child.uid) for child in children]
-        return Plan(findings=(finding,), subject=old.subject, inventory=tuple(kept))
-
-    async def _announce(
-        self, meta: Meta, old: Status, plan: Plan, lines: tuple[Item, ...], now: datetime
-    ) -> Status:
-        """Write down what is about to be made, before it is.
-
-        Were the operator to end right after making it, a deletion or another wish would else find no trace
-        of what is not visible everywhere yet, or where nobody would look for it, and leave it behind.
-        """
-        finding = Finding(Link.SUBJECT, Severity.WAITING, "Creating", _being_made(lines))
-        kept = plan.subject if plan.subject and plan.subject.rbac_name else None
-        announced_plan = replace(plan, findings=(finding,), subject=kept)
-        status = make_status(meta, old, announced_plan, Applied(), now)
-        self._take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
-        return status
+        return Plan(
+            findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
+        )
 
     async def _remove(self, body: Body) -> Next:
         """Take away all that a resource made, then let it go."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
+        if self._modes.read_only:
+            return await self._hold_removal(meta, body, old)
         plan = await self._removal_plan(meta, body, old, now)
         applied = await self._applier.run(plan, stamp(now))
         self._tell_of_removals(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
-            await self._write_status(meta, body, old, plan, applied)
+            await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
             return next_look(findings, self._stalled_after)
-        self._tell_of(meta, old, old, plan, applied)
+        self._report.tell_of(meta, old, old, plan, applied)
         left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
         written = await self._kubernetes.set_finalizers(meta, left)
         if left:
-            self._take_in(meta, written)
+            self._report.take_in(meta, written)
         else:
             # It is gone now: a look that is due already must not remove everything once more.
-            for key in self._cache.drop(meta.kind, meta.namespace, meta.name, meta.uid) - {_key(meta)}:
+            for key in self._cache.drop(meta.kind, meta.namespace, meta.name, meta.uid) - {key_of(meta)}:
                 self._tell(key)
         logger.info("%s: removed with all that it had made", meta)
         return Next()
+
+    async def _hold_removal(self, meta: Meta, body: Body, old: Status) -> Next:
+        """Who may write nothing but the status cannot let a resource go either."""
+        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+        message = "to be deleted, but the operator was started with --observe; start it without"
+        finding = Finding(link, Severity.WAITING, "ReadOnly", message, unseen=True)
+        plan = Plan(findings=(finding,), subject=old.subject, inventory=old.inventory)
+        await self._report.write(meta, body, old, plan, Applied(), Mode.OBSERVE)
+        return Next(after=self._stalled_after)
 
     async def _removal_plan(self, meta: Meta, body: Body, old: Status, now: datetime) -> Plan:
         claims = self._cache.azure_claims
@@ -256,91 +301,28 @@ class Reconciler:
             in_azure = not account or any(item.system is System.AZURE for item in old.inventory)
             group = "group" in (spec.get("subject") or {}) or group_item(old.inventory) is not None
             world = await self._gatherer.removal(meta, old, now, group=group, azure=in_azure)
-            claims.note(_key(meta), frozenset())
+            claims.note(key_of(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
             return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now))
         grant_world = await self._gatherer.grant_removal(meta, old)
-        claims.note(_key(meta), frozenset())
+        claims.note(key_of(meta), frozenset())
         grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory, stamp(now))
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory)
 
     async def _absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
+        self._report.forget(key)
         children = self._cache.children(key)
-        if not children or key.kind not in {POLICY.kind, GRANT.kind}:
+        if not children or self._modes.read_only or key.kind not in {POLICY.kind, GRANT.kind}:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
             return Next(failed=True)  # the watch has not shown it yet
-        removals = plan_children((), children, (), "").removals
+        removals = plan_children((), children, ()).removals
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
-
-    async def _write_status(self, meta: Meta, body: Body, old: Status, plan: Plan, applied: Applied) -> None:
-        """Write the status if there is anything new in it, and say so in events and the log."""
-        now = self._clock()
-        # What was put right in a pass whose status could not be written is still worth telling.
-        untold = self._untold.pop(_key(meta), ())
-        new = make_status(meta, old, plan, applied, now, untold)
-        self._tell_of(meta, old, new, plan, applied)
-        if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):
-            return
-        try:
-            written = await self._kubernetes.apply_status(meta, new.as_dict())
-            if _as_compared(written["status"]) != _as_compared(new.as_dict()):
-                # Another hand put something into it that is ours to say; an apply leaves that where it is.
-                others = [c for c in written["status"]["conditions"] if c["type"] not in OURS]
-                status = new.as_dict()
-                status["conditions"] += others
-                written = await self._kubernetes.replace_status(meta, written, status)
-        except Fault:
-            self._untold[_key(meta)] = (*put_right(plan, applied), *untold)
-            raise
-        self._take_in(meta, written)
 
     def _tell_of_removals(self, meta: Meta, applied: Applied) -> None:
         """Let those look again who have begun to want an assignment while it was taken away."""
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
-        for key in self._cache.azure_claims.holders(taken) - {_key(meta)}:
+        for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
             self._tell(key)
-
-    def _tell_of(self, meta: Meta, old: Status, new: Status, plan: Plan, applied: Applied) -> None:
-        """Say in the log and in events what was done."""
-        for change in applied.done:
-            logger.info("%s: %s", meta, change)
-        for note in notes_of(old, new, plan, applied):
-            self._notes.add(meta, note, self._clock())
-
-    def _take_in(self, meta: Meta, written: Body) -> None:
-        """Take in the answer to an own write, and tell whom it concerns.
-
-        The watch's echo of it will be no news then. So this is where grants learn of a new subject, and
-        where a spec is noticed that somebody changed between our reading and our writing.
-        """
-        own = _key(meta)
-        for key in self._cache.put(meta.kind, written) - {own}:
-            self._tell(key)
-        now = read_meta(written)
-        if (now.generation, now.deleting) != (meta.generation, meta.deleting):
-            self._tell(own)
-
-    def _current(self, meta: Meta, body: Body) -> dict[str, object]:
-        """The status that is there now; the pass may have written one itself."""
-        latest = self._cache.resource(_key(meta)) or body
-        return dict(latest.get("status") or {})
-
-
-def _key(meta: Meta) -> Key:
-    return Key(meta.kind.kind, meta.namespace, meta.name)
-
-
-def _being_made(lines: tuple[Item, ...]) -> str:
-    """As ``the Group appdev is being made``, for what is announced."""
-    named = ", ".join(f"{item.kind} {item.name}" for item in lines)
-    return f"{named} {'is' if len(lines) == 1 else 'are'} being made"
-
-
-def _as_compared(status: dict[str, object]) -> dict[str, object]:
-    """A status for comparing: our conditions only, in the order of their types."""
-    conditions = status.get("conditions") or []
-    ours = [c for c in conditions if c["type"] in OURS] if isinstance(conditions, list) else []
-    return {**status, "conditions": sorted(ours, key=lambda condition: str(condition["type"]))}
