@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,14 +20,17 @@ from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes, connect
 from entra_access.api.names import GRANT, POLICY
 from entra_access.domain.faults import Fault
+from entra_access.domain.observed import Assignment
 from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
+from entra_access.reconcile.azure_sweep import AzureSweep, concerned
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.reconciler import Modes, Reconciler
@@ -87,10 +90,15 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             replication_window=timedelta(seconds=settings.replication_seconds),
         )
         cache = WatchCache()
-        azure = AzureReader(place, arm, settings.assignments_seconds)
         notes = Notes(kubernetes)
         # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
         queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])
+
+        def changed_in_azure(those: Iterable[Assignment]) -> None:
+            for key in concerned(cache, those):
+                queue.add(key)
+
+        azure = AzureReader(place, arm, settings.assignments_seconds, changed_in_azure)
 
         # Until all first lists are in the cache, what is not in it is not absent: nobody works before.
         complete = asyncio.Event()
@@ -112,10 +120,14 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             stalled_after=settings.stalled_seconds,
             modes=Modes(settings.mode, read_only),
         )
-        sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
+        rounds = (
+            Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds),
+            AzureSweep(place, cache, azure, queue.add, settings.sweep_seconds),
+            DirectorySweep(cache, graph.delta, queue.add_after, settings.sweep_seconds),
+        )
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
         work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))
-        ours = [work, notes.run(), _after(complete, sweeps.run), cluster.run()]
+        ours = [work, notes.run(), cluster.run(), *(_after(complete, one.run) for one in rounds)]
 
         def news(key: Key) -> None:
             reconciler.notice(key)

@@ -32,7 +32,10 @@ class Settings:
     owner_id
         Tells this cluster's groups from those of others; None: the UID of the kube-system namespace.
     resync_seconds
-        How often everything is looked at although nothing was heard of it.
+        How often what is known of the cluster is compared with it; every sixth time everything is looked at,
+        although nothing was heard of it.
+    sweep_seconds
+        How often it is asked what has changed in Entra and Azure.
     stalled_seconds
         How often something that a person must mend is looked at again.
     replication_seconds
@@ -53,6 +56,7 @@ class Settings:
     arm_url: str = "https://management.azure.com"
     workers: int = 16
     resync_seconds: float = 600.0
+    sweep_seconds: float = 60.0
     stalled_seconds: float = 60.0
     replication_seconds: float = 120.0
     assignments_seconds: float = 10.0
@@ -88,6 +92,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         arm_url=env.url("ENTRA_ACCESS_ARM_URL", Settings.arm_url),
         workers=int(env.number("ENTRA_ACCESS_WORKERS", Settings.workers, least=1)),
         resync_seconds=env.number("ENTRA_ACCESS_RESYNC_SECONDS", Settings.resync_seconds, least=1),
+        sweep_seconds=env.number("ENTRA_ACCESS_SWEEP_SECONDS", Settings.sweep_seconds, least=1),
         stalled_seconds=env.number("ENTRA_ACCESS_STALLED_SECONDS", Settings.stalled_seconds, least=1),
         replication_seconds=env.number("ENTRA_ACCESS_REPLICATION_SECONDS", Settings.replication_seconds),
         assignments_seconds=env.number("ENTRA_ACCESS_ASSIGNMENTS_SECONDS", Settings.assignments_seconds),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -21,6 +22,7 @@ from azure.mgmt.authorization.v2022_04_01.models import (
 
 from entra_access.adapters.gate import DEFAULT_RETRY_AFTER, Gate, retry_after
 from entra_access.api.names import USER_AGENT
+from entra_access.api.times import stamp
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -122,6 +124,17 @@ class Arm:
                 return _definition(await self._client.role_definitions.get(scope, guid))
             except ResourceNotFoundError:
                 return None
+
+    async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
+        """The custom roles that can be assigned at the scope.
+
+        Source: https://learn.microsoft.com/azure/role-based-access-control/role-definitions-list
+        """
+        async with self._translated("list custom roles", scope):
+            listed: AsyncIterable[Any] = self._client.role_definitions.list(
+                scope, filter="type eq 'CustomRole'"
+            )
+            return tuple([_definition(item) async for item in listed])
 
     async def define(self, scope: str, definition: Definition) -> None:
         """Make the custom role, or change it to be so. The same call may be repeated.
@@ -278,8 +291,20 @@ def _assignment(item: Any) -> Assignment | None:
     role_id = guid_in(item.role_definition_id)
     if not role_id:
         return None
-    description = item.description or ""
-    return Assignment(item.name.lower(), item.scope, item.principal_id.lower(), role_id, description)
+    return Assignment(
+        name=item.name.lower(),
+        scope=item.scope,
+        principal_id=item.principal_id.lower(),
+        role_id=role_id,
+        description=item.description or "",
+        condition=item.condition or "",
+        changed_by=item.updated_by or item.created_by or "",
+        changed=_when(item.updated_on or item.created_on),
+    )
+
+
+def _when(moment: datetime | None) -> str:
+    return stamp(moment) if moment else ""
 
 
 def _definition(item: Any) -> Definition:
@@ -294,6 +319,8 @@ def _definition(item: Any) -> Definition:
         description=item.description or "",
         assignable_scopes=tuple(item.assignable_scopes),
         permissions=tuple(permissions),
+        changed_by=item.updated_by or item.created_by or "",
+        changed=_when(item.updated_on or item.created_on),
     )
 
 

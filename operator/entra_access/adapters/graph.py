@@ -7,6 +7,7 @@ from urllib.parse import quote
 from azure.core.credentials_async import AsyncTokenCredential
 from kiota_abstractions.method import Method
 
+from entra_access.adapters.graph_delta import GraphDelta
 from entra_access.adapters.graph_http import Builder, GraphHttp, unusable, with_id
 from entra_access.api.resources import PrincipalKind, Reference
 from entra_access.domain.faults import Missing, Replicating
@@ -27,6 +28,7 @@ class Graph:
     ) -> None:
         self._http = GraphHttp(credential, url, ca_file, limit)
         self._client = self._http.client
+        self.delta = GraphDelta(self._http)
 
     async def close(self) -> None:
         """Close the connections."""

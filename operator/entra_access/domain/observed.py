@@ -49,20 +49,34 @@ class Principal:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An Azure role assignment. `role_id` is the GUID of the role definition."""
+    """An Azure role assignment. `role_id` is the GUID of the role definition.
+
+    Attributes
+    ----------
+    condition
+        What narrows the access down; the operator sets none.
+    changed_by
+        The object id of who wrote it last.
+    changed
+        When that was.
+    """
 
     name: str
     scope: str
     principal_id: str
     role_id: str
     description: str = ""
+    condition: str = ""
+    changed_by: str = field(default="", compare=False)
+    changed: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Definition:
     """An Azure role definition, as far as a custom role can be compared.
 
-    `permissions` are actions, notActions, dataActions and notDataActions.
+    `permissions` are actions, notActions, dataActions and notDataActions; `changed_by` is the object id of
+    who wrote it last, and `changed` when.
     """
 
     guid: str
@@ -70,6 +84,8 @@ class Definition:
     description: str = ""
     assignable_scopes: tuple[str, ...] = ()
     permissions: tuple[tuple[str, ...], ...] = ((), (), (), ())
+    changed_by: str = field(default="", compare=False)
+    changed: str = field(default="", compare=False)
 
     @property
     def content(self) -> tuple[object, ...]:

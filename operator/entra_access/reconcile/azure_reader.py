@@ -1,7 +1,7 @@
 """Look at Azure for one resource: roles, role assignments, custom roles."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from entra_access.adapters.arm import Arm
@@ -14,7 +14,7 @@ from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, SharedEach
+from entra_access.reconcile.shared import Assignments, Shared, SharedEach
 
 ROLE_ID_SECONDS: Final = 3600.0
 """For so long the GUID of a role's name is believed."""
@@ -23,10 +23,18 @@ ROLE_ID_SECONDS: Final = 3600.0
 class AzureReader:
     """Reads what plans need of Azure. What cannot be seen is a `Fault` in its place."""
 
-    def __init__(self, place: Place, arm: Arm, max_age: float) -> None:
+    def __init__(
+        self,
+        place: Place,
+        arm: Arm,
+        max_age: float,
+        changed: Callable[[list[Assignment]], None] | None = None,
+    ) -> None:
         self._place = place
         self._arm = arm
-        self.assignments = Assignments(self._list, max_age)
+        self.assignments = Assignments(self._list, max_age, changed)
+        self._definitions = Shared(self._list_definitions, max_age)
+        self._defined: frozenset[Definition] | None = None
         self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
@@ -65,13 +73,44 @@ class AzureReader:
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
 
+    async def look_again(self, far: Iterable[str]) -> None:
+        """List the assignments at the cluster and at these scopes anew; who wants to hear of changes does.
+
+        Raises
+        ------
+        Fault
+            A list could not be read; the others were.
+        """
+        here = self._place.cluster_id
+        looks = [self.assignments.look_again(here, self._place.covers)]
+        looks += [self.assignments.look_again(scope, _only(scope)) for scope in far]
+        faults = [one for one in await asyncio.gather(*map(seen, looks)) if isinstance(one, Fault)]
+        for fault in faults:
+            raise fault
+
+    async def changed_definitions(self) -> frozenset[str]:
+        """The GUIDs of the custom roles at the cluster that are not as they were in the list before.
+
+        Raises
+        ------
+        Fault
+            The list could not be read.
+        """
+        before = self._defined
+        self._definitions.expire()
+        now = self._defined = frozenset(await self._definitions.get())
+        return frozenset() if before is None else frozenset(one.guid for one in before ^ now)
+
+    async def _list_definitions(self) -> tuple[Definition, ...]:
+        return await self._arm.custom_definitions(self._place.cluster_id)
+
     def latest(
         self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
     ) -> Seen[tuple[Assignment, ...]]:
         """What was seen at the cluster, or at another scope, with what the operator has written since."""
         if isinstance(found, Fault):
             return found
-        covers = self._place.covers if scope is None else lambda one: one.lower() == scope
+        covers = self._place.covers if scope is None else _only(scope)
         return self.assignments.overlaid(found, covers)
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
@@ -84,9 +123,7 @@ class AzureReader:
         a line in a status proves neither that it is there nor whose it is.
         """
         cluster = scope == self._place.cluster_id
-        listed = await self.assignments.get(
-            scope, self._place.covers if cluster else lambda one: one.lower() == scope.lower()
-        )
+        listed = await self.assignments.get(scope, self._place.covers if cluster else _only(scope))
         known = {one.name for one in listed}
         unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
         found = [await self._arm.assignment(scope_of(one), one.rpartition("/")[2]) for one in unlisted]
@@ -109,6 +146,10 @@ class AzureReader:
         return await self._arm.role_id(*key)
 
     async def _definition(self, wish: Definition) -> Definition:
+        """By the one list at the cluster; what it does not show as it should be is looked at itself."""
+        listed = next((one for one in await self._definitions.get() if one.guid == wish.guid), None)
+        if listed and listed.content == wish.content:
+            return listed
         found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)
         if found is None:
             raise Missing(wish.name)
@@ -119,6 +160,11 @@ class AzureReader:
         if found is None or found == wish.guid:
             raise Missing(wish.name)
         return found
+
+
+def _only(scope: str) -> Callable[[str], bool]:
+    """What a list is asked for: what is exactly at the scope."""
+    return lambda one: one.lower() == scope.lower()
 
 
 def _exactly_at(scope: str, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:

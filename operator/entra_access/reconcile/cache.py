@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from entra_access.api.names import (
@@ -16,7 +17,7 @@ from entra_access.api.names import (
 )
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import expiry_fields, read_meta, read_policy
-from entra_access.api.status import Status, System, read_status
+from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
 from entra_access.domain.observed import Namespace, PolicyView
@@ -51,6 +52,7 @@ class WatchCache:
     def __init__(self) -> None:
         self._resources: dict[Key, Body] = {}
         self._views: dict[str, PolicyView] = {}
+        self._lines: dict[str, tuple[Item, ...]] = {}
         self._claims: dict[str, Claim] = {}
         self._claims_by_name: dict[str, set[str]] = defaultdict(set)
         self._grants_by_policy: dict[str, set[Key]] = defaultdict(set)
@@ -122,6 +124,43 @@ class WatchCache:
             return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
 
+    # What rounds over Entra and Azure need
+
+    def policy_key(self, name: str) -> Key:
+        """The key of a policy."""
+        return Key(POLICY.kind, None, name)
+
+    def policy_views(self) -> list[PolicyView]:
+        """What is known of all policies."""
+        return list(self._views.values())
+
+    def policy_lines(self) -> list[Item]:
+        """The lines of all policies' inventories."""
+        return [line for lines in self._lines.values() for line in lines]
+
+    def directory_subjects(self) -> dict[str, set[str]]:
+        """The object ids of the subjects that are groups, and of those that are users."""
+        found: dict[str, set[str]] = {"groups": set(), "users": set()}
+        kinds = {"Group": "groups", "User": "users"}
+        for view in self._views.values():
+            subject = view.subject
+            if subject and subject.object_id and subject.principal_type in kinds:
+                found[kinds[subject.principal_type]].add(subject.object_id.lower())
+        return found
+
+    def by_object_id(self, ids: AbstractSet[str]) -> set[Key]:
+        """The policies whose subjects have these object ids."""
+        lower = {one.lower() for one in ids}
+        return {
+            Key(POLICY.kind, None, view.name)
+            for view in self._views.values()
+            if view.subject and view.subject.object_id.lower() in lower
+        }
+
+    def uses_directory(self) -> bool:
+        """Whether anybody has a subject that Azure knows."""
+        return any(view.subject and view.subject.object_id for view in self._views.values())
+
     # News
 
     def put(self, kind: Kind, body: Body) -> set[Key]:
@@ -190,6 +229,7 @@ class WatchCache:
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
+        self._lines[meta.name] = status.inventory
         wished = policy.group.display_name.lower() if policy and policy.group else ""
         created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
         held = created.display_name.lower() if created else ""
@@ -223,6 +263,7 @@ class WatchCache:
             self._unlink_grant(key, old)
             return {key}
         self._views.pop(key.name, None)
+        self._lines.pop(key.name, None)
         concerned = self._policies_for(self._relations.drop(key.name))
         return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
 

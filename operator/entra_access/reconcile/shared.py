@@ -39,6 +39,10 @@ class Shared(Generic[T]):
             raise value
         return value
 
+    def expire(self) -> None:
+        """Read anew at the next question; one that is being made now still counts."""
+        self._made_at = float("-inf")
+
     async def _make(self) -> T | Fault:
         """A fault is a value here: where nobody waits any more, the task must not end with an exception."""
         try:
@@ -72,6 +76,11 @@ class SharedEach(Generic[K, T]):
             self._readings[key] = Shared(lambda: self._read(key), self._max_age)
         return await self._readings[key].get()
 
+    def renew(self, key: K) -> None:
+        """Read anew at the next question; one that is being made now still counts."""
+        if key in self._readings:
+            self._readings[key].expire()
+
     def forget(self, key: K) -> None:
         """Read anew at the next question."""
         self._readings.pop(key, None)
@@ -84,24 +93,60 @@ class SharedEach(Generic[K, T]):
 
 
 class Assignments:
-    """The role assignments that a list at a scope shows, with our own latest writes laid over the lists."""
+    """The role assignments that a list at a scope shows, with our own latest writes laid over the lists.
 
-    def __init__(self, read: Callable[[str], Awaitable[tuple[Assignment, ...]]], max_age: float) -> None:
-        self._listed = SharedEach(read, max_age)
+    `changed` is called with what differs from one list to the next, but for our own writes: as it was and
+    as it is.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[tuple[Assignment, ...]]],
+        max_age: float,
+        changed: Callable[[list[Assignment]], None] | None = None,
+    ) -> None:
+        self._read = read
+        self._listed = SharedEach(self._list, max_age)
+        self._changed = changed
         self._own: dict[str, tuple[Assignment | None, str, float]] = {}
+        self._covers: dict[str, Callable[[str], bool]] = {}
+        self._known: dict[str, dict[str, Assignment]] = {}
 
     async def get(self, scope: str, covers: Callable[[str], bool]) -> tuple[Assignment, ...]:
         """What is assigned now, as far as it can be known.
 
         `covers` tells which scopes a list at this one shows: those of our writes are laid over it.
         """
+        self._covers[scope] = covers
         return self.overlaid(await self._listed.get(scope), covers)
+
+    async def look_again(self, scope: str, covers: Callable[[str], bool]) -> None:
+        """List anew, for whoever wants to hear of changes."""
+        self._listed.renew(scope)
+        await self.get(scope, covers)
+
+    async def _list(self, scope: str) -> tuple[Assignment, ...]:
+        found = await self._read(scope)
+        now = {_id_of(one): one for one in self.overlaid(found, self._covers[scope])}
+        before = self._known.get(scope)
+        self._known[scope] = now
+        if before is not None and self._changed:
+            different = [
+                one
+                for arm_id in before.keys() | now.keys()
+                if before.get(arm_id) != now.get(arm_id)
+                for one in (before.get(arm_id), now.get(arm_id))
+                if one
+            ]
+            if different:
+                self._changed(different)
+        return found
 
     def overlaid(
         self, found: tuple[Assignment, ...], covers: Callable[[str], bool]
     ) -> tuple[Assignment, ...]:
         """What was found, with our own latest writes laid over it once more."""
-        listed = {assignment_id(a.scope, a.name).lower(): a for a in found}
+        listed = {_id_of(one): one for one in found}
         recent = time.monotonic() - OVERLAY_SECONDS
         self._own = {arm_id: own for arm_id, own in self._own.items() if own[2] > recent}
         for arm_id, (assignment, where, _) in self._own.items():
@@ -117,9 +162,18 @@ class Assignments:
 
     def assigned(self, assignment: Assignment) -> None:
         """Note an own write."""
-        arm_id = assignment_id(assignment.scope, assignment.name).lower()
+        arm_id = _id_of(assignment)
         self._own[arm_id] = (assignment, assignment.scope, time.monotonic())
+        for scope, known in self._known.items():
+            if self._covers[scope](assignment.scope):
+                known[arm_id] = assignment
 
     def unassigned(self, arm_id: str) -> None:
         """Note an own removal."""
         self._own[arm_id.lower()] = (None, "", time.monotonic())
+        for known in self._known.values():
+            known.pop(arm_id.lower(), None)
+
+
+def _id_of(assignment: Assignment) -> str:
+    return assignment_id(assignment.scope, assignment.name).lower()
