@@ -11,6 +11,7 @@ from typing import Any, Final
 import kopf
 
 from entra_access.api.names import (
+    BINDING_KINDS,
     CHILD_KINDS,
     CLUSTER_ROLE,
     GRANT,
@@ -42,8 +43,8 @@ def make_settings() -> kopf.OperatorSettings:
     # After an outage of the API server, look at it again within five seconds; kopf's own pauses grow to 21.
     settings.networking.error_backoffs = (1, 1, 2, 3, *(5,) * 20)
     for kind in CHILD_KINDS:
-        if kind is CLUSTER_ROLE:
-            continue  # all of them: people's own are what bindings refer to
+        if kind is CLUSTER_ROLE or kind in BINDING_KINDS:
+            continue  # all of them: bindings refer to people's own roles, and people bind our subjects
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
     return settings
 

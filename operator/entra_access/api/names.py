@@ -56,6 +56,7 @@ CLUSTER_ROLE_BINDING: Final = Kind(
 )
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 SECRET: Final = Kind("", "v1", "Secret", "secrets", namespaced=True)
+BINDING_KINDS: Final = (ROLE_BINDING, CLUSTER_ROLE_BINDING)
 NAMESPACE: Final = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
 

@@ -114,6 +114,19 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
+class ForeignBinding:
+    """A binding of a policy's subject that the operator did not make.
+
+    `name` is as ``RoleBinding apps/mine``, `role` as ``ClusterRole edit``; `made_by` is a field manager.
+    """
+
+    name: str
+    role: str
+    made_by: str
+    made: str
+
+
+@dataclass(frozen=True)
 class Namespace:
     """What is known of a namespace."""
 
@@ -186,6 +199,8 @@ class PolicyWorld(AzureWorld):
         The members by which the group would be a member of itself, with the way, as ``a → b → a``.
     groups_of
         In how many groups each service principal is, by object id.
+    shadows
+        Bindings of the policy's subject that another hand made.
     definitions, definition_namesakes
         The policy's custom roles by name, and the GUIDs of others that have such a name.
     """
@@ -205,6 +220,7 @@ class PolicyWorld(AzureWorld):
     children: tuple[SeenChild, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    shadows: tuple[ForeignBinding, ...] = ()
 
 
 @dataclass(frozen=True)

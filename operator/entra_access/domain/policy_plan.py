@@ -11,10 +11,11 @@ from entra_access.api.resources import (
     Meta,
     ServiceAccountSubject,
 )
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.access_plan import Access, plan_access
 from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
 from entra_access.domain.naming import unique_name
@@ -111,7 +112,13 @@ def _whole(
     return Plan(
         changes=tuple(additions + removals),
         findings=(*findings, *policy_warnings(policy, place, world, subject, roles.resolved)),
-        differences=(*who.differences, *custom.differences, *roles.differences, *children.differences),
+        differences=(
+            *who.differences,
+            *custom.differences,
+            *roles.differences,
+            *children.differences,
+            *_shadows(world, subject),
+        ),
         subject=subject,
         counts=counts,
         inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
@@ -119,6 +126,26 @@ def _whole(
         claims=roles.claims,
         gone=gone,
     )
+
+
+def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
+    """What others let the subject do: told of, and not touched."""
+    whom = f"{subject.kind} {subject.display_name}"
+    return [
+        Difference(
+            DriftItem(
+                System.KUBERNETES,
+                one.name,
+                "subjects",
+                f"not {whom}",
+                f"{whom} has {one.role}",
+                one.made_by,
+                one.made,
+            ),
+            foreign=True,
+        )
+        for one in world.shadows
+    ]
 
 
 def _stays(namespace: str | None, world: PolicyWorld) -> bool:

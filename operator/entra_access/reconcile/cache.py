@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from entra_access.api.names import (
+    BINDING_KINDS,
     CHILD_KINDS,
     CLUSTER_ROLE,
     FINALIZER,
@@ -20,9 +21,10 @@ from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
-from entra_access.domain.observed import Namespace, PolicyView
+from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
+from entra_access.reconcile.shadows import Shadows
 
 Body = Mapping[str, Any]
 
@@ -62,6 +64,7 @@ class WatchCache:
         self._namespaces: dict[str, Namespace] = {}
         self._cluster_roles: dict[str, str] = {}
         self._relations = PolicyRelations()
+        self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
 
     # What is known
@@ -84,6 +87,10 @@ class WatchCache:
     def children(self, owner: Key) -> tuple[SeenChild, ...]:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
         return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
+
+    def shadows(self, policy: str) -> tuple[ForeignBinding, ...]:
+        """The bindings of a policy's subject that others made."""
+        return self._shadows.of(policy)
 
     def namespace(self, name: str) -> Namespace | None:
         """The namespace, or None."""
@@ -167,6 +174,8 @@ class WatchCache:
         """Take in an object as a watch, a list or an own write showed it."""
         if kind is CLUSTER_ROLE:
             return self._put_cluster_role(body)
+        if kind in BINDING_KINDS:
+            return self._put_binding(kind, body)
         if kind in CHILD_KINDS:
             return self._put_child(kind, body)
         if kind is NAMESPACE:
@@ -187,6 +196,8 @@ class WatchCache:
             concerned = self._users_of_cluster_role(name)
         if kind is SERVICE_ACCOUNT:
             concerned = self._policies_for(self._relations.of_account(namespace, name))
+        if kind in BINDING_KINDS:
+            concerned = self._policies_for(self._shadows.drop(ChildRef(kind, namespace, name)))
         if kind in CHILD_KINDS:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:
@@ -230,6 +241,7 @@ class WatchCache:
         old = self._views.get(meta.name)
         self._views[meta.name] = view
         self._lines[meta.name] = status.inventory
+        self._shadows.subject(meta.name, status.subject)
         wished = policy.group.display_name.lower() if policy and policy.group else ""
         created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
         held = created.display_name.lower() if created else ""
@@ -264,12 +276,22 @@ class WatchCache:
             return {key}
         self._views.pop(key.name, None)
         self._lines.pop(key.name, None)
+        self._shadows.subject(key.name, None)
         concerned = self._policies_for(self._relations.drop(key.name))
         return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
 
     def _unlink_grant(self, key: Key, old: Body) -> None:
         self._grants_by_policy[policy_of(old)].discard(key)
         self._grants_by_namespace[key.namespace or ""].discard(key)
+
+    def _put_binding(self, kind: Kind, body: Body) -> set[Key]:
+        """A binding of ours, or of others, who may give something to a subject of ours."""
+        meta = body["metadata"]
+        ref = ChildRef(kind, meta.get("namespace"), meta["name"])
+        # One that lost its label is still known by what it was.
+        if is_ours(body) or ref in self._children:
+            return self._policies_for(self._shadows.drop(ref)) | self._put_child(kind, body)
+        return self._policies_for(self._shadows.put(kind, body))
 
     def _put_child(self, kind: Kind, body: Body) -> set[Key]:
         child = seen_child(kind, body)

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 class Sweeps:
     """Every `interval` seconds, give or take a fifth: compare the cache with full lists.
 
+    A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
     In every sixth round all is looked at that may be in Entra and Azure too: the rounds over those show what
-    has changed there, and not what they cannot know of. A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
+    has changed there, and not what they cannot know of.
     """
 
     def __init__(
