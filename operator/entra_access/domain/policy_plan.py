@@ -131,21 +131,12 @@ def _whole(
 def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     """What others let the subject do: told of, and not touched."""
     whom = f"{subject.kind} {subject.display_name}"
-    return [
-        Difference(
-            DriftItem(
-                System.KUBERNETES,
-                one.name,
-                "subjects",
-                f"not {whom}",
-                f"{whom} has {one.role}",
-                one.made_by,
-                one.made,
-            ),
-            foreign=True,
-        )
-        for one in world.shadows
-    ]
+    found = []
+    for one in world.shadows:
+        given = f"{whom} has {one.role}"
+        item = DriftItem(System.KUBERNETES, one.name, "subjects", f"not {whom}", given, one.made_by, one.made)
+        found.append(Difference(item, foreign=True))
+    return found
 
 
 def _stays(namespace: str | None, world: PolicyWorld) -> bool:

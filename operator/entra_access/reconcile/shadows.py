@@ -80,7 +80,7 @@ def _whom(subject: Mapping[str, Any], namespace: str | None) -> _Whom:
 def _binding(ref: ChildRef, body: Mapping[str, Any]) -> ForeignBinding:
     role = body.get("roleRef") or {}
     managers = body["metadata"].get("managedFields") or ()
-    last = max(managers, key=lambda one: str(one.get("time", "")), default={})
+    last: Mapping[str, Any] = max(managers, key=lambda one: str(one.get("time", "")), default={})
     return ForeignBinding(
         name=str(ref),
         role=f"{role.get('kind')} {role.get('name')}",
