@@ -112,7 +112,10 @@ class RemovePrincipal(Change):
 
 @dataclass(frozen=True)
 class AssignRole(Change):
-    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes."""
+    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
+
+    `new`: there is no such assignment; else it is there and not as it was made.
+    """
 
     link = Link.AZURE_ROLES
     scope: str
@@ -121,8 +124,15 @@ class AssignRole(Change):
     principal_id: str | None
     principal_type: str
     description: str
+    new: bool = field(default=True, compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return self.new
 
     def __str__(self) -> str:
+        if not self.new:
+            return f"correct assignment of Azure role {self.role} at {place_name(self.scope)}"
         return f"assign Azure role {self.role} at {place_name(self.scope)}"
 
 

@@ -5,15 +5,27 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from entra_access.api.resources import CustomRole, Meta
-from entra_access.api.status import Item, System
+from entra_access.api.status import DriftItem, Item, System
 from entra_access.domain.changes import DefineRole, RemoveRole
+from entra_access.domain.children import MAX_WORDS
+from entra_access.domain.difference import ABSENT, PRESENT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import definition_id, definition_name, guid_in
+from entra_access.domain.naming import definition_id, definition_name, digest, guid_in
 from entra_access.domain.observed import Definition, PolicyWorld
 from entra_access.domain.part import Part
 from entra_access.domain.place import Place
 
 DEFINITION: Final = "RoleDefinition"
+_FIELDS: Final = (
+    "roleName",
+    "description",
+    "assignableScopes",
+    "actions",
+    "notActions",
+    "dataActions",
+    "notDataActions",
+)
+"""Azure's names for what `Definition.content` holds."""
 GROUPS: Final = "/providers/microsoft.management/"
 """Of management groups it is not known here which subscriptions they hold."""
 
@@ -59,10 +71,16 @@ def wished_definition(role: CustomRole, policy: str, place: Place) -> Definition
     )
 
 
-def definition_item(definition: Definition, since: str) -> Item:
+def definition_item(definition: Definition, since: str, applied: str = "") -> Item:
     """The inventory's line for a custom role."""
     arm_id = definition_id(definition.assignable_scopes[0], definition.guid)
-    return Item(System.AZURE, DEFINITION, definition.name, arm_id, since)
+    return Item(System.AZURE, DEFINITION, definition.name, arm_id, since, applied=applied)
+
+
+def definition_mark(definition: Definition) -> str:
+    """A hash of what a custom role is."""
+    name, description, *lists = definition.content
+    return digest(repr((name, description, [sorted(one) for one in lists if isinstance(one, frozenset)])), 16)
 
 
 def plan_definitions(
@@ -109,9 +127,32 @@ def _plan_one(
         return
     part.there[wish.name.lower()] = wish
     if seen is None or seen.content != wish.content:
-        part.additions.append(DefineRole(scope, wish, new=seen is None))
+        change = DefineRole(scope, wish, new=seen is None)
+        part.additions.append(change)
+        foreign = line is not None and line.applied == definition_mark(wish)
+        part.differences += [Difference(item, change, foreign) for item in _items(wish, seen)]
     if seen is not None or line:
-        part.inventory.append(definition_item(wish, line.since if line else now))
+        applied = definition_mark(wish) if seen and seen.content == wish.content else ""
+        known = line.applied if line else ""
+        part.inventory.append(definition_item(wish, line.since if line else now, applied or known))
+
+
+def _items(wish: Definition, seen: Definition | None) -> list[DriftItem]:
+    """The fields in which a custom role is not as it should be."""
+    words = f"RoleDefinition {wish.name}"
+    if seen is None:
+        return [DriftItem(System.AZURE, words, "", PRESENT, ABSENT)]
+    found = []
+    for field_name, expected, there in zip(_FIELDS, wish.content, seen.content, strict=True):
+        if expected != there:
+            by = (seen.changed_by, seen.changed)
+            found.append(DriftItem(System.AZURE, words, field_name, _words(expected), _words(there), *by))
+    return found
+
+
+def _words(value: object) -> str:
+    text = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+    return text[:MAX_WORDS] or "none"
 
 
 def _name_taken(wish: Definition, world: PolicyWorld, path: str) -> Finding | None:

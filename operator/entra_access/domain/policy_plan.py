@@ -7,6 +7,7 @@ from typing import Final
 from entra_access.api.resources import (
     AccessPolicy,
     DirectorySubject,
+    ForeignAssignments,
     GroupSubject,
     Meta,
     ServiceAccountSubject,
@@ -17,6 +18,7 @@ from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.foreign_plan import plan_foreign, satisfied
 from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import Group, PolicyWorld
@@ -104,9 +106,13 @@ def _whole(
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
     children = plan_children(who.children + access.children, live, inventory, who.replaced)
+    satisfying = satisfied(roles, world, subject.object_id)
+    remove = policy.foreign_assignments is ForeignAssignments.REMOVE
+    foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
+    undeclared = [one.change for one in foreign if one.change]
     left, gone = _former_group(policy, world, inventory, subject)
     additions = [*who.additions, *custom.additions, *roles.additions, *children.additions]
-    removals = [*children.removals, *roles.removals, *custom.removals, *who.removals, *left]
+    removals = [*children.removals, *roles.removals, *undeclared, *custom.removals, *who.removals, *left]
     findings = [*who.findings, *custom.findings, *roles.findings, *access.findings]
     counts = _counts(policy, who, roles, access)
     return Plan(
@@ -117,6 +123,7 @@ def _whole(
             *custom.differences,
             *roles.differences,
             *children.differences,
+            *foreign,
             *_shadows(world, subject),
         ),
         subject=subject,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from entra_access.api.resources import Meta
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
+from entra_access.domain.difference import ABSENT, PRESENT, Difference, assignment_words
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
@@ -15,6 +16,8 @@ from entra_access.domain.part import Part
 from entra_access.domain.place import Place
 
 ASSIGNMENT: Final = "RoleAssignment"
+MADE: Final = "made"
+"""What the inventory's line of an assignment has as `applied` from when it was there once."""
 
 
 @dataclass(frozen=True)
@@ -239,16 +242,47 @@ def _plan_scope(
         part.count = None
         return
     principal = subject.object_id if subject else ""
-    mine = {a.role_id for a in here.seen if principal and a.principal_id == principal}
+    mine: dict[str, list[Assignment]] = {}
+    for a in here.seen:
+        if principal and a.principal_id == principal:
+            mine.setdefault(a.role_id, []).append(a)
     for role_id, one in here.wanted.items():
         # Without a type it is a service account, which Azure does not know.
-        if subject and subject.principal_type and role_id not in mine:
-            part.additions.append(
-                AssignRole(
-                    here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
-                )
+        if subject and subject.principal_type:
+            change = AssignRole(
+                here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
             )
+            line = here.lines.get(one.assignment(principal)) if principal else None
+            _give(part, change, mine.get(role_id, []), line, place)
     _sort_out(part, here, here.seen, principal, note, place, world, held)
+
+
+def _give(
+    part: RolePart, change: AssignRole, seen: list[Assignment], line: Item | None, place: Place
+) -> None:
+    """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name."""
+    words = assignment_words(change.role, change.scope)
+    if not seen:
+        part.additions.append(change)
+        item = DriftItem(System.AZURE, words, "", PRESENT, ABSENT)
+        # One that is only announced was never made.
+        part.differences.append(Difference(item, change, foreign=bool(line and line.applied)))
+        return
+    ours = next((one for one in seen if _named_by_us(one) and line and line.applied), None)
+    if ours is None:
+        return
+    # Another policy, or another cluster, may give the same and describe it as its own.
+    marked = place.made_by_an_operator(ours.description)
+    found = [("condition", "none", ours.condition)] if ours.condition else []
+    found += [] if marked else [("description", change.description, ours.description or "none")]
+    if found:
+        change = replace(change, new=False)
+        part.additions.append(change)
+        items = (
+            DriftItem(System.AZURE, words, name, expected, there, ours.changed_by, ours.changed)
+            for name, expected, there in found
+        )
+        part.differences += [Difference(item, change, foreign=True) for item in items]
 
 
 def _scope_path(wish: WishedRole) -> str:
@@ -298,7 +332,8 @@ def _sort_out(
             continue
         arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
         role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)
-        part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id))
+        applied = MADE if key in ours else (item.applied if item else "")
+        part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id, applied=applied))
         if key not in keep and not held.has(here.scope, item):
             part.removals.append(UnassignRole(arm_id, role))
 

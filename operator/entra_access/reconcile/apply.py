@@ -24,13 +24,13 @@ from entra_access.domain.changes import (
     UpdateGroup,
 )
 from entra_access.domain.children import ROLE_KINDS, Child
-from entra_access.domain.definition_plan import definition_item
+from entra_access.domain.definition_plan import definition_item, definition_mark
 from entra_access.domain.faults import Fault, Finding, Taken
 from entra_access.domain.group_plan import GROUP
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
-from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.domain.role_plan import ASSIGNMENT, MADE
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.shared import Assignments
 
@@ -150,7 +150,8 @@ class Applier:
                 applied.gone.add(change.assignment_id)
             case DefineRole():
                 await self._arm.define(change.scope, change.definition)
-                applied.made.append(definition_item(change.definition, now))
+                mark = definition_mark(change.definition)
+                applied.made.append(definition_item(change.definition, now, mark))
             case RemoveRole():
                 await self._arm.undefine(change.definition_id)
                 applied.gone.add(change.definition_id)
@@ -194,7 +195,8 @@ class Applier:
         self._assignments.unsure(assignment_id(change.scope, name))
         await self._arm.assign(made, change.principal_type)
         self._assignments.assigned(made)
-        applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name)))
+        arm_id = assignment_id(change.scope, name)
+        applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, arm_id, applied=MADE))
 
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref

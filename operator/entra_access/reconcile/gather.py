@@ -263,12 +263,14 @@ class Gatherer:
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""
         ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
+        subject = status.subject.object_id if status.subject else ""
         if isinstance(assignments, tuple):
             note = self._place.note(meta)
             ids |= {
                 assignment_id(one.scope, one.name).lower()
                 for one in assignments
-                if isinstance(one, Assignment) and one.description == note
+                if isinstance(one, Assignment)
+                and (one.description == note or (subject and one.principal_id == subject))
             }
         return self._cache.azure_claims.of_others(_key(meta), ids)
 
