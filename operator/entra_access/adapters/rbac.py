@@ -10,7 +10,20 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from entra_access.api.names import EVENT, FIELD_MANAGER, NAMESPACE, SECRET, USER_AGENT, Kind
+from entra_access.api.names import (
+    ANNOTATION_APPLIED,
+    EVENT,
+    FIELD_MANAGER,
+    GROUP,
+    LABEL_MANAGED_BY,
+    LABEL_OWNER_KIND,
+    LABEL_OWNER_NAME,
+    LABEL_OWNER_UID,
+    NAMESPACE,
+    SECRET,
+    USER_AGENT,
+    Kind,
+)
 from entra_access.api.resources import Meta
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import (
@@ -106,6 +119,33 @@ class Kubernetes:
         try:
             await self._call("DELETE", path, f"delete {ref}", body=body, accept=_accept(ref.kind))
         except (Missing, Changed):
+            return
+
+    async def release_child(self, ref: ChildRef, uid: str) -> None:
+        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes."""
+        body = await self.get(ref.kind, ref.namespace, ref.name)
+        if body is None or body["metadata"]["uid"] != uid:
+            return
+        meta = body["metadata"]
+        others = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
+        labels = dict.fromkeys(meta.get("labels") or {})
+        annotations = dict.fromkeys(meta.get("annotations") or {})
+        ours = {LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_UID, ANNOTATION_APPLIED}
+        patch = {
+            "metadata": {
+                "uid": uid,
+                "resourceVersion": meta["resourceVersion"],
+                "labels": {key: None for key in labels if key in ours},
+                "annotations": {key: None for key in annotations if key in ours},
+                "ownerReferences": others or None,
+            }
+        }
+        path = path_of(ref.kind, ref.namespace, ref.name)
+        try:
+            await self._call(
+                "PATCH", path, f"release {ref}", body=patch, content_type=MERGE, accept=_accept(ref.kind)
+            )
+        except Missing:
             return
 
     async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
@@ -209,6 +249,10 @@ class Kubernetes:
 def _accept(kind: Kind) -> str:
     """What is asked for: what a Secret holds is none of the operator's business."""
     return METADATA if kind is SECRET else JSON
+
+
+def _is_of_ours(owner: Mapping[str, Any]) -> bool:
+    return str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
 
 
 def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:

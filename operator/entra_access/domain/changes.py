@@ -225,6 +225,19 @@ class ReplaceChild(DeleteChild):
 
 
 @dataclass(frozen=True)
+class ReleaseChild(Change):
+    """Leave a Role or binding where it is, as nobody's: without our labels, and without an owner."""
+
+    link = Link.BINDINGS
+    removal = True
+    ref: ChildRef
+    uid: str
+
+    def __str__(self) -> str:
+        return f"release {self.ref}"
+
+
+@dataclass(frozen=True)
 class DeleteGroup(Change):
     """Delete the group. Entra keeps it among the deleted items for thirty days."""
 

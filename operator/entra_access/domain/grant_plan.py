@@ -15,18 +15,34 @@ from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
 from entra_access.domain.observed import GrantWorld, PolicyView
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, count, missing_cluster_roles, plan_children
+from entra_access.domain.plan import (
+    Plan,
+    child_item,
+    count,
+    missing_cluster_roles,
+    plan_children,
+    plan_children_removal,
+)
 from entra_access.domain.role_plan import ASSIGNMENT, WishedRole, plan_assignments
 from entra_access.domain.warnings import grant_warnings
 
 
 def plan_grant(
-    grant: NamespaceGrant, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: datetime
+    grant: NamespaceGrant,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    now: datetime,
+    known: Subject | None = None,
 ) -> Plan:
-    """What makes the access in one namespace as the grant and its policy's ceiling say."""
+    """What makes the access in one namespace as the grant and its policy's ceiling say.
+
+    `known` is who had the access when that was seen last: it tells a policy that was deleted from one that is
+    yet to come.
+    """
     given = world.policy.policy.ceiling if world.policy and world.policy.policy else None
     end = expiry(grant, given)
-    refusal, gives_nothing = _refusal(grant, world, now)
+    refusal, gives_nothing = _refusal(grant, world, now, known)
     if refusal and not gives_nothing:
         return replace(_unchanged(refusal, world, inventory), expires_at=stamp(end) if end else "")
     subject = _subject(world.policy)
@@ -38,6 +54,7 @@ def plan_grant(
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
         wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
+    gone = world.policy is None or world.policy.deleting
     children = plan_children(wanted, world.children, inventory)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
     findings += roles.findings
@@ -55,7 +72,7 @@ def plan_grant(
         changes=(*children.additions, *roles.additions, *children.removals, *roles.removals),
         findings=tuple(findings),
         differences=(*roles.differences, *children.differences),
-        subject=subject,
+        subject=subject or (known if gone else None),
         counts=counts,
         inventory=(*roles.inventory, *children.inventory),
         summary=_summary(subject, counts),
@@ -64,9 +81,17 @@ def plan_grant(
     )
 
 
-def plan_grant_removal(owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...]) -> Plan:
-    """What takes away all that a grant made: bindings, then role assignments."""
-    children = plan_children((), world.children, inventory)
+def plan_grant_removal(
+    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], *, keep: bool = False
+) -> Plan:
+    """What takes away all that a grant made: bindings, then role assignments.
+
+    What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
+    """
+    children = plan_children_removal(world.children, inventory, keep=keep)
+    if keep:
+        kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
+        return Plan(changes=children.removals, inventory=(*kept, *children.inventory))
     roles = plan_assignments((), None, owner, place, world, inventory)
     # What could not be seen may be there, and would be left behind.
     unseen = world.assignments
@@ -102,7 +127,9 @@ def _subject(view: PolicyView | None) -> Subject | None:
     return replace(view.subject, reference="")
 
 
-def _refusal(grant: NamespaceGrant, world: GrantWorld, now: datetime) -> tuple[Finding | None, bool]:
+def _refusal(
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, known: Subject | None
+) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
     view = world.policy
 
@@ -116,12 +143,17 @@ def _refusal(grant: NamespaceGrant, world: GrantWorld, now: datetime) -> tuple[F
     over = expired(grant, given, now)
     if over:
         return over, True
+    if view is None and known:
+        message = (
+            f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again, or delete this"
+        )
+        return policy(Severity.STALLED, "PolicyDeleted", message), True
     if view is None:
         message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
         return policy(Severity.WAITING, "PolicyNotFound", message), True
     if view.deleting:
-        message = f"AccessPolicy {grant.policy} is being deleted"
-        return policy(Severity.WAITING, "PolicyDeleting", message), True
+        message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
+        return policy(Severity.STALLED, "PolicyDeleting", message), True
     if view.policy is None:
         message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
         return policy(Severity.WAITING, "PolicyUnreadable", message), False

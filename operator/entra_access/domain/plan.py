@@ -5,10 +5,10 @@ The plan of a policy is in `policy_plan`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from entra_access.api.status import DriftItem, Item, Subject, System
-from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReplaceChild
+from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReleaseChild, ReplaceChild
 from entra_access.domain.children import (
     UNCHANGEABLE,
     Child,
@@ -121,6 +121,20 @@ def plan_children(
     return ChildPlan(
         tuple(additions), removals, tuple(found), tuple(child_item(c.ref, c.uid) for c in there.values())
     )
+
+
+def plan_children_removal(seen: Iterable[SeenChild], inventory: Iterable[Item], *, keep: bool) -> ChildPlan:
+    """Take away Roles and bindings, but let go of what was adopted, and with `keep` of all of them."""
+    lines = tuple(inventory)
+    plan = plan_children((), seen, lines)
+    adopted = {(i.kind, i.name) for i in lines if i.system is System.KUBERNETES and i.adopted}
+    removals = tuple(
+        ReleaseChild(change.ref, change.uid)
+        if isinstance(change, DeleteChild) and (keep or (change.ref.kind.kind, change.ref.path) in adopted)
+        else change
+        for change in plan.removals
+    )
+    return replace(plan, removals=removals)
 
 
 def missing_cluster_roles(names: Iterable[str], existing: frozenset[str], path: str) -> list[Finding]:

@@ -23,7 +23,7 @@ from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, count, plan_children
+from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
 from entra_access.domain.subject_plan import Who, plan_directory_subject, plan_service_account
 from entra_access.domain.warnings import policy_warnings
@@ -218,25 +218,39 @@ def _summary(subject: Subject, counts: Mapping[str, int | None]) -> str:
 
 
 def plan_policy_removal(
-    owner: Meta, place: Place, world: PolicyWorld, inventory: tuple[Item, ...], now: str
+    owner: Meta,
+    place: Place,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    now: str,
+    *,
+    keep: bool = False,
 ) -> Plan:
-    """What takes away all that a policy made: bindings, assignments, custom roles, then the group."""
+    """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
+
+    What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
+    """
+    if keep:
+        released = plan_children_removal(world.children, inventory, keep=True)
+        kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
+        return Plan(changes=released.removals, inventory=(*kept, *released.inventory))
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children((), world.children, inventory)
+    children = plan_children_removal(world.children, inventory, keep=False)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
     custom = plan_definitions((), owner, place, world, inventory, now)
     changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
-    if isinstance(world.group, Group) and not world.group.deleted:
+    adopted = line is not None and line.adopted
+    if isinstance(world.group, Group) and not world.group.deleted and not adopted:
         changes += _delete(world.group, inventory)
     name = world.group.display_name if isinstance(world.group, Group) else ""
-    kept = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
+    lines = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
     return Plan(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*kept, *roles.inventory, *children.inventory),
+        inventory=(*lines, *roles.inventory, *children.inventory),
     )

@@ -17,6 +17,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    ReleaseChild,
     RemovePrincipal,
     RemoveRole,
     RestoreGroup,
@@ -157,6 +158,10 @@ class Applier:
                 applied.gone.add(change.definition_id)
             case ApplyChild():
                 await self._apply_child(change, applied)
+            case ReleaseChild():
+                await self._kubernetes.release_child(change.ref, change.uid)
+                self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)
+                applied.gone.add(change.uid)
             case DeleteChild():
                 await self._kubernetes.delete_child(change.ref, change.uid)
                 self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)

@@ -274,6 +274,10 @@ class Gatherer:
             }
         return self._cache.azure_claims.of_others(_key(meta), ids)
 
+    async def children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
+        """What was made in the cluster for a resource."""
+        return await self._children(meta, status)
+
     async def _children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
         """What was made in the cluster for a resource.
 

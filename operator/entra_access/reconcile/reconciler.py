@@ -8,27 +8,27 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, GRANT, KINDS, POLICY
+from entra_access.api.names import FINALIZER, POLICY
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System, read_status
 from entra_access.api.times import moment, stamp
-from entra_access.domain.changes import ApplyChild, DeleteChild, UnassignRole
+from entra_access.domain.changes import ApplyChild, DeleteChild
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
-from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
-from entra_access.domain.group_plan import group_item
+from entra_access.domain.grant_plan import plan_grant
 from entra_access.domain.inventory import announced
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, plan_children
-from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
+from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.removal import Remover
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,9 @@ class Reconciler:
         self._stalled_after = stalled_after
         self._modes = modes or Modes()
         self._report = Reporter(cache, kubernetes, notes, tell, clock)
+        self._remover = Remover(
+            place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
+        )
         self._news: dict[Key, asyncio.Event] = {}
 
     async def reconcile(self, key: Key) -> Next:
@@ -88,11 +91,16 @@ class Reconciler:
         body = self._cache.resource(key)
         try:
             if body is None:
-                return await self._absent(key)
+                self._report.forget(key)
+                return Next() if self._modes.read_only else await self._remover.absent(key)
             meta = read_meta(body)
             if meta.deleting:
-                return await self._remove(body) if FINALIZER in meta.finalizers else Next()
-            if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta):
+                if FINALIZER not in meta.finalizers:
+                    return Next()
+                return await (
+                    self._remover.hold(body) if self._modes.read_only else self._remover.remove(body)
+                )
+            if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
             return await self._pass(body)
@@ -102,9 +110,14 @@ class Reconciler:
             logger.warning("%s: %s: %s", key, fault.reason, fault.message)
             return Next(after=fault.retry_after, failed=True)
 
-    def _leaves_something(self, key: Key, meta: Meta) -> bool:
-        """Whether it makes what Kubernetes does not collect, and does not say so yet."""
-        return self._cache.needs_azure(key) and FINALIZER not in meta.finalizers
+    def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
+        """Whether something must be done before it goes, and it does not say so yet.
+
+        It makes what Kubernetes does not collect, or what Kubernetes must not collect.
+        """
+        if FINALIZER in meta.finalizers:
+            return False
+        return self._cache.needs_azure(key) or self._remover.keeps(body)
 
     def _mode(self, key: Key) -> Mode:
         """The mode in effect: the operator's, else the policy's, which is its grants' too."""
@@ -131,7 +144,7 @@ class Reconciler:
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._report.announce(meta, old, plan, lines, now)
         plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
-        self._tell_of_removals(meta, applied)
+        self._remover.tell_of_removals(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         return replace(then, due=self._until(plan.expires_at))
@@ -215,7 +228,7 @@ class Reconciler:
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            plan = plan_grant(resource, self._place, world, old.inventory, now)
+            plan = plan_grant(resource, self._place, world, old.inventory, now, old.subject)
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
             plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject)
         else:
@@ -259,70 +272,3 @@ class Reconciler:
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
         )
-
-    async def _remove(self, body: Body) -> Next:
-        """Take away all that a resource made, then let it go."""
-        meta, old, now = read_meta(body), read_status(body), self._clock()
-        if self._modes.read_only:
-            return await self._hold_removal(meta, body, old)
-        plan = await self._removal_plan(meta, body, old, now)
-        applied = await self._applier.run(plan, stamp(now))
-        self._tell_of_removals(meta, applied)
-        findings = (*plan.findings, *applied.findings)
-        if any(finding.severity.hinders for finding in findings):
-            await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
-            return next_look(findings, self._stalled_after)
-        self._report.tell_of(meta, old, old, plan, applied)
-        left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
-        written = await self._kubernetes.set_finalizers(meta, left)
-        if left:
-            self._report.take_in(meta, written)
-        else:
-            # It is gone now: a look that is due already must not remove everything once more.
-            for key in self._cache.drop(meta.kind, meta.namespace, meta.name, meta.uid) - {key_of(meta)}:
-                self._tell(key)
-        logger.info("%s: removed with all that it had made", meta)
-        return Next()
-
-    async def _hold_removal(self, meta: Meta, body: Body, old: Status) -> Next:
-        """Who may write nothing but the status cannot let a resource go either."""
-        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
-        message = "to be deleted, but the operator was started with --observe; start it without"
-        finding = Finding(link, Severity.WAITING, "ReadOnly", message, unseen=True)
-        plan = Plan(findings=(finding,), subject=old.subject, inventory=old.inventory)
-        await self._report.write(meta, body, old, plan, Applied(), Mode.OBSERVE)
-        return Next(after=self._stalled_after)
-
-    async def _removal_plan(self, meta: Meta, body: Body, old: Status, now: datetime) -> Plan:
-        claims = self._cache.azure_claims
-        if meta.kind is POLICY:
-            spec = body.get("spec") or {}
-            account = "serviceAccount" in (spec.get("subject") or {})
-            in_azure = not account or any(item.system is System.AZURE for item in old.inventory)
-            group = "group" in (spec.get("subject") or {}) or group_item(old.inventory) is not None
-            world = await self._gatherer.removal(meta, old, now, group=group, azure=in_azure)
-            claims.note(key_of(meta), frozenset())
-            world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now))
-        grant_world = await self._gatherer.grant_removal(meta, old)
-        claims.note(key_of(meta), frozenset())
-        grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory)
-
-    async def _absent(self, key: Key) -> Next:
-        """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
-        self._report.forget(key)
-        children = self._cache.children(key)
-        if not children or self._modes.read_only or key.kind not in {POLICY.kind, GRANT.kind}:
-            return Next()
-        if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
-            return Next(failed=True)  # the watch has not shown it yet
-        removals = plan_children((), children, ()).removals
-        applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
-        return next_look(applied.findings, self._stalled_after)
-
-    def _tell_of_removals(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away."""
-        taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
-        for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
-            self._tell(key)

@@ -18,7 +18,7 @@ from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.contests import Contests
 from entra_access.reconcile.drifting import Look, put_right
-from entra_access.reconcile.notes import Notes, notes_of
+from entra_access.reconcile.notes import Note, Notes, notes_of
 from entra_access.reconcile.outcome import make_status
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,10 @@ class Reporter:
         """The status that is there now; the pass may have written one itself."""
         latest = self._cache.resource(key_of(meta)) or body
         return dict(latest.get("status") or {})
+
+    def note(self, meta: Meta, note: Note) -> None:
+        """Have an event written."""
+        self._notes.add(meta, note, self._clock())
 
     def remember(self, meta: Meta, corrected: tuple[DriftItem, ...]) -> None:
         """Keep what was put right for the next status."""

@@ -1,0 +1,185 @@
+"""What happens when a resource is deleted: what it made goes, or is let go, and then the resource itself."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from entra_access.adapters.rbac import Kubernetes
+from entra_access.api.names import ANNOTATION_ABANDON, FINALIZER, GRANT, KINDS, POLICY
+from entra_access.api.reading import read_meta
+from entra_access.api.resources import DeletePolicy, Meta, Mode
+from entra_access.api.status import Item, Status, System, read_status
+from entra_access.api.times import stamp
+from entra_access.domain.changes import UnassignRole
+from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.grant_plan import plan_grant_removal
+from entra_access.domain.group_plan import group_item
+from entra_access.domain.observed import GrantWorld, PolicyWorld
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, plan_children
+from entra_access.domain.policy_plan import plan_policy_removal
+from entra_access.reconcile.apply import Applied, Applier
+from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.notes import Note
+from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.reporting import Reporter, key_of
+
+logger = logging.getLogger(__name__)
+MAX_NAMED: Final = 10
+WAY_OUT: Final = f'to let it go as it is, annotate it with {ANNOTATION_ABANDON}: "true"'
+
+
+class Remover:
+    """Takes away what resources made that are deleted."""
+
+    def __init__(
+        self,
+        place: Place,
+        cache: WatchCache,
+        kubernetes: Kubernetes,
+        gatherer: Gatherer,
+        applier: Applier,
+        report: Reporter,
+        tell: Callable[[Key], None],
+        clock: Callable[[], datetime],
+        stalled_after: float,
+    ) -> None:
+        self._place = place
+        self._cache = cache
+        self._kubernetes = kubernetes
+        self._gatherer = gatherer
+        self._applier = applier
+        self._report = report
+        self._tell = tell
+        self._clock = clock
+        self._stalled_after = stalled_after
+
+    def keeps(self, body: Body) -> bool:
+        """Whether what a resource made stays when it is deleted: a grant does as its policy."""
+        meta = read_meta(body)
+        policy = body if meta.kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
+        return ((policy or {}).get("spec") or {}).get("deletePolicy") == DeletePolicy.KEEP.value
+
+    async def remove(self, body: Body) -> Next:
+        """Take away all that a resource made, or let go of it, and then let the resource go."""
+        meta, old, now = read_meta(body), read_status(body), self._clock()
+        if meta.annotation(ANNOTATION_ABANDON) == "true":
+            self._say_what_stays(meta, "Abandoned", old.inventory)
+            return await self._let_go(meta)
+        keep = self.keeps(body)
+        plan = await self._plan(meta, body, old, now, keep=keep)
+        applied = await self._applier.run(plan, stamp(now))
+        self.tell_of_removals(meta, applied)
+        findings = (*plan.findings, *applied.findings)
+        if any(finding.severity.hinders for finding in findings):
+            plan = replace(plan, findings=tuple(map(_with_way_out, plan.findings)))
+            applied.findings = [_with_way_out(one) for one in applied.findings]
+            await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
+            return next_look(findings, self._stalled_after)
+        self._report.tell_of(meta, old, old, plan, applied)
+        self._say_what_stays(meta, "Kept", [one for one in old.inventory if keep or one.adopted])
+        logger.info("%s: removed with all that it had made", meta)
+        return await self._let_go(meta)
+
+    async def hold(self, body: Body) -> Next:
+        """Who may write nothing but the status cannot let a resource go either."""
+        meta, old = read_meta(body), read_status(body)
+        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+        message = "to be deleted, but the operator was started with --observe; start it without"
+        finding = Finding(link, Severity.WAITING, "ReadOnly", message, unseen=True)
+        plan = Plan(findings=(finding,), subject=old.subject, inventory=old.inventory)
+        await self._report.write(meta, body, old, plan, Applied(), Mode.OBSERVE)
+        return Next(after=self._stalled_after)
+
+    async def absent(self, key: Key) -> Next:
+        """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
+        children = self._cache.children(key)
+        if not children or key.kind not in {POLICY.kind, GRANT.kind}:
+            return Next()
+        if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
+            return Next(failed=True)  # the watch has not shown it yet
+        removals = plan_children((), children, ()).removals
+        applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
+        return next_look(applied.findings, self._stalled_after)
+
+    def tell_of_removals(self, meta: Meta, applied: Applied) -> None:
+        """Let those look again who have begun to want an assignment while it was taken away."""
+        taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
+        for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
+            self._tell(key)
+
+    async def _let_go(self, meta: Meta) -> Next:
+        left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
+        written = await self._kubernetes.set_finalizers(meta, left)
+        if left:
+            self._report.take_in(meta, written)
+        else:
+            # It is gone now: a look that is due already must not remove everything once more.
+            for key in self._cache.drop(meta.kind, meta.namespace, meta.name, meta.uid) - {key_of(meta)}:
+                self._tell(key)
+        return Next()
+
+    def _say_what_stays(self, meta: Meta, reason: str, lines: list[Item] | tuple[Item, ...]) -> None:
+        """In an event and in the log: nobody will look after these any more."""
+        named = [
+            f"{one.system.value} {one.kind} {one.name}" + (f" ({one.id})" if one.id else "") for one in lines
+        ]
+        if reason == "Abandoned":
+            # With the resource Kubernetes collects what it owns.
+            named = [
+                text for text, one in zip(named, lines, strict=True) if one.system is not System.KUBERNETES
+            ]
+        if not named:
+            return
+        for text in named:
+            logger.warning("%s: stays behind: %s", meta, text)
+        more = f" and {len(named) - MAX_NAMED} more, see the log" if len(named) > MAX_NAMED else ""
+        message = f"stays behind: {', '.join(named[:MAX_NAMED])}{more}"
+        self._report.note(meta, Note("Warning" if reason == "Abandoned" else "Normal", reason, message))
+
+    async def _plan(self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool) -> Plan:
+        claims = self._cache.azure_claims
+        if meta.kind is POLICY:
+            world = await self._policy_world(meta, body, old, now, keep=keep)
+            claims.note(key_of(meta), frozenset())
+            world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now), keep=keep)
+        if keep:
+            children = await self._gatherer.children(meta, old)
+            grant_world = GrantWorld(
+                policy=None,
+                namespace_labels={},
+                namespace_ending=False,
+                children=children,
+                cluster_roles=frozenset(),
+            )
+        else:
+            grant_world = await self._gatherer.grant_removal(meta, old)
+        claims.note(key_of(meta), frozenset())
+        grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep)
+
+    async def _policy_world(
+        self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool
+    ) -> PolicyWorld:
+        spec = body.get("spec") or {}
+        account = "serviceAccount" in (spec.get("subject") or {})
+        azure = not account or any(item.system is System.AZURE for item in old.inventory)
+        group = "group" in (spec.get("subject") or {}) or group_item(old.inventory) is not None
+        return await self._gatherer.removal(
+            meta, old, now, group=group and not keep, azure=azure and not keep
+        )
+
+
+def _policy_key(name: str) -> Key:
+    return Key(POLICY.kind, None, name)
+
+
+def _with_way_out(finding: Finding) -> Finding:
+    """What only a person can mend may never be mended: then there is a way out."""
+    if finding.severity is not Severity.STALLED:
+        return finding
+    return replace(finding, message=f"{finding.message}; {WAY_OUT}")
