@@ -8,7 +8,7 @@ from entra_access.api.resources import CustomRole, Meta
 from entra_access.api.status import DriftItem, Item, System
 from entra_access.domain.changes import DefineRole, RemoveRole
 from entra_access.domain.children import MAX_WORDS
-from entra_access.domain.difference import ABSENT, PRESENT, Difference
+from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import definition_id, definition_name, digest, guid_in
 from entra_access.domain.observed import Definition, PolicyWorld
@@ -130,18 +130,19 @@ def _plan_one(
         change = DefineRole(scope, wish, new=seen is None)
         part.additions.append(change)
         foreign = line is not None and line.applied == definition_mark(wish)
-        part.differences += [Difference(item, change, foreign) for item in _items(wish, seen)]
+        items = _items(wish, seen, DELETED if foreign else ABSENT)
+        part.differences += [Difference(item, change, foreign) for item in items]
     if seen is not None or line:
         applied = definition_mark(wish) if seen and seen.content == wish.content else ""
         known = line.applied if line else ""
         part.inventory.append(definition_item(wish, line.since if line else now, applied or known))
 
 
-def _items(wish: Definition, seen: Definition | None) -> list[DriftItem]:
+def _items(wish: Definition, seen: Definition | None, missing: str) -> list[DriftItem]:
     """The fields in which a custom role is not as it should be."""
     words = f"RoleDefinition {wish.name}"
     if seen is None:
-        return [DriftItem(System.AZURE, words, "", PRESENT, ABSENT)]
+        return [DriftItem(System.AZURE, words, "", PRESENT, missing)]
     found = []
     for field_name, expected, there in zip(_FIELDS, wish.content, seen.content, strict=True):
         if expected != there:

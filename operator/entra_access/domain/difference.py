@@ -25,6 +25,7 @@ from entra_access.domain.naming import scope_of
 
 PRESENT = "present"
 ABSENT = "absent"
+DELETED = "deleted"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _entra(change: Change, group: str) -> list[DriftItem]:
         case CreateGroup():
             return [DriftItem(System.ENTRA, group_words(change.display_name), "", PRESENT, ABSENT)]
         case RestoreGroup():
-            return [DriftItem(System.ENTRA, group_words(change.display_name), "", PRESENT, "deleted")]
+            return [DriftItem(System.ENTRA, group_words(change.display_name), "", PRESENT, DELETED)]
         case DeleteGroup():
             return [DriftItem(System.ENTRA, group_words(change.display_name), "", ABSENT, PRESENT)]
         case UpdateGroup():

@@ -145,7 +145,7 @@ def _refusal(
         return over, True
     if view is None and known:
         message = (
-            f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again, or delete this"
+            f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again or delete this"
         )
         return policy(Severity.STALLED, "PolicyDeleted", message), True
     if view is None:

@@ -19,7 +19,7 @@ from entra_access.domain.children import (
     drift_of,
     order_of_going,
 )
-from entra_access.domain.difference import ABSENT, PRESENT, Difference
+from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
 from entra_access.domain.faults import Finding, Link, Severity
 
 
@@ -100,8 +100,8 @@ def plan_children(
             made = ApplyChild(child, None)
             additions.append(made)
             # Kubernetes does not record who deleted it.
-            item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, ABSENT)
             foreign = (child.ref.kind.kind, child.ref.path) in known
+            item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, DELETED if foreign else ABSENT)
             found.append(Difference(item, made, foreign))
             continue
         different = {name for name, _, _ in differences(child, one)}

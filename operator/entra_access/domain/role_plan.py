@@ -7,7 +7,7 @@ from typing import Final
 from entra_access.api.resources import Meta
 from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
-from entra_access.domain.difference import ABSENT, PRESENT, Difference, assignment_words
+from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference, assignment_words
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
@@ -264,9 +264,10 @@ def _give(
     words = assignment_words(change.role, change.scope)
     if not seen:
         part.additions.append(change)
-        item = DriftItem(System.AZURE, words, "", PRESENT, ABSENT)
         # One that is only announced was never made.
-        part.differences.append(Difference(item, change, foreign=bool(line and line.applied)))
+        foreign = bool(line and line.applied)
+        item = DriftItem(System.AZURE, words, "", PRESENT, DELETED if foreign else ABSENT)
+        part.differences.append(Difference(item, change, foreign))
         return
     ours = next((one for one in seen if _named_by_us(one) and line and line.applied), None)
     if ours is None:

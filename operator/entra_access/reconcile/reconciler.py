@@ -95,11 +95,7 @@ class Reconciler:
                 return Next() if self._modes.read_only else await self._remover.absent(key)
             meta = read_meta(body)
             if meta.deleting:
-                if FINALIZER not in meta.finalizers:
-                    return Next()
-                return await (
-                    self._remover.hold(body) if self._modes.read_only else self._remover.remove(body)
-                )
+                return await self._going(meta, body)
             if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
@@ -109,6 +105,13 @@ class Reconciler:
         except Fault as fault:
             logger.warning("%s: %s: %s", key, fault.reason, fault.message)
             return Next(after=fault.retry_after, failed=True)
+
+    async def _going(self, meta: Meta, body: Body) -> Next:
+        if FINALIZER not in meta.finalizers:
+            return Next()
+        if self._modes.read_only:
+            return await self._remover.hold(body)
+        return await self._remover.remove(body)
 
     def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
         """Whether something must be done before it goes, and it does not say so yet.

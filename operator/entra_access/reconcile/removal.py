@@ -124,14 +124,11 @@ class Remover:
 
     def _say_what_stays(self, meta: Meta, reason: str, lines: list[Item] | tuple[Item, ...]) -> None:
         """In an event and in the log: nobody will look after these any more."""
-        named = [
-            f"{one.system.value} {one.kind} {one.name}" + (f" ({one.id})" if one.id else "") for one in lines
-        ]
         if reason == "Abandoned":
             # With the resource Kubernetes collects what it owns.
-            named = [
-                text for text, one in zip(named, lines, strict=True) if one.system is not System.KUBERNETES
-            ]
+            lines = [one for one in lines if one.system is not System.KUBERNETES]
+        ids = {one: f" ({one.id})" if one.id else "" for one in lines}
+        named = [f"{one.system.value} {one.kind} {one.name}{ids[one]}" for one in lines]
         if not named:
             return
         for text in named:
