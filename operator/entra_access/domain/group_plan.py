@@ -1,7 +1,7 @@
 """The part of a policy's plan that is about the group which the policy makes: itself, members and owners."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from entra_access.api.resources import (
@@ -22,7 +22,7 @@ from entra_access.domain.changes import (
     UpdateGroup,
 )
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import mail_nickname
+from entra_access.domain.naming import is_guid, mail_nickname
 from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
 from entra_access.domain.part import Part
 from entra_access.domain.subject_plan import Who
@@ -32,6 +32,37 @@ GROUP: Final = "Group"
 MEMBER: Final = "Member"
 RESTORING: Final = "Restoring"
 SETTLING: Final = "Settling"
+
+
+@dataclass
+class _Held:
+    """Whose leaving waits, because it is not known who some of those that are wished for are.
+
+    Attributes
+    ----------
+    kinds
+        It is not known which ones of these kinds are wished for, so none of them leaves.
+    ids
+        Object ids that are wished for and could not be looked up.
+    names
+        Names and ids that the directory has not, though one who is in the group may be known by them.
+    """
+
+    kinds: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+    def has(self, one: Principal) -> bool:
+        """Whether this one must stay for now."""
+        return one.kind in self.kinds or bool((self.ids | self.names) & {one.id, one.name.lower()})
+
+    def could_not_look_up(self, reference: Reference) -> None:
+        """Take note of a look-up that failed: an object id is one object, a name may be anybody's."""
+        # A service principal's GUID may be that of its application, which is not its object id.
+        if is_guid(reference.value) and reference.kind != PrincipalKind.SERVICE_PRINCIPAL.value:
+            self.ids.add(reference.value)
+        else:
+            self.kinds.add(reference.kind)
 
 
 def group_item(inventory: Iterable[Item]) -> Item | None:
@@ -54,12 +85,14 @@ def plan_group(
         who.alone = True
         return who
     visible = isinstance(world.group, Group) and not world.group.deleted
-    members = _plan_principals(wish, world, group_id) if visible or creating else Part()
+    members, held = Part(), _Held()
+    if visible or creating:
+        held = _plan_principals(members, wish, world, group_id)
     if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
         _settle(who, world.group, members, line)
         return who
     if visible or creating:
-        _note_applications(members, wish, world, inventory, group_id)
+        _note_applications(members, held, wish, world, inventory, group_id)
     who.additions += members.additions
     who.removals += members.removals
     who.inventory += members.inventory
@@ -164,23 +197,27 @@ def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
     return None
 
 
-def _plan_principals(wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> Part:
-    """Members and owners of the group, as far as the membership mode lets us."""
-    part = Part()
+def _plan_principals(part: Part, wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> _Held:
+    """Members and owners of the group, as far as the membership mode lets us. Returns which members stay."""
+    exact, held = wish.membership is Membership.EXACT, _Held()
     if wish.membership is not Membership.UNMANAGED:
-        exact = wish.membership is Membership.EXACT
-        part.count = _plan_relation(
-            part, "members", wish.members, world.members, world, group_id, exact=exact
-        )
+        wanted = _resolve(part, held, "members", wish.members, world)
+        part.count = _plan_relation(part, held, "members", wanted, world.members, group_id, exact=exact)
     elif not isinstance(world.members, Fault):
         part.count = len(world.members)
-    exact = wish.membership is Membership.EXACT
-    _plan_relation(part, "owners", wish.owners, world.owners, world, group_id, exact=exact)
-    return part
+    of_owners = _Held()
+    owners = _resolve(part, of_owners, "owners", wish.owners, world)
+    _plan_relation(part, of_owners, "owners", owners, world.owners, group_id, exact=exact)
+    return held
 
 
 def _note_applications(
-    members: Part, wish: GroupSubject, world: PolicyWorld, inventory: tuple[Item, ...], group_id: str | None
+    members: Part,
+    held: _Held,
+    wish: GroupSubject,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    group_id: str | None,
 ) -> None:
     """Write down which service principals are members, and take out those written down that must leave.
 
@@ -194,12 +231,15 @@ def _note_applications(
     wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
     members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
     listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
-    if members.unseen or not group_id:
-        return
     # One that is wished for and cannot be found just now is not one that must leave.
     wished = {str(one) for one in wish.members}
     members.removals += [
-        one for one in leave_unseen(group_id, inventory) if one.id not in listed and one.name not in wished
+        one
+        for one in leave_unseen(group_id or "", inventory)
+        if group_id
+        and one.id not in listed
+        and one.name not in wished
+        and not held.has(Principal(one.id, PrincipalKind.SERVICE_PRINCIPAL.value))
     ]
 
 
@@ -211,18 +251,17 @@ def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincip
 
 def _plan_relation(
     part: Part,
+    held: _Held,
     relation: str,
-    wished: tuple[Reference, ...],
+    wanted: dict[str, Reference],
     seen: Seen[tuple[Principal, ...]],
-    world: PolicyWorld,
     group_id: str | None,
     *,
     exact: bool,
 ) -> int | None:
     """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
-    wanted, unresolved, unseen = _resolve(part, relation, wished, world)
-    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
     if isinstance(seen, Fault):
+        part.unseen = True
         part.findings.append(seen.finding(Link.MEMBERS, observing=True))
         return None
     current = {principal.id for principal in seen}
@@ -232,10 +271,9 @@ def _plan_relation(
     for ids in ([one for one in adding if one not in applications], applications):
         names = tuple(wanted[one].value for one in ids)
         part.additions += [AddPrincipals(group_id, relation, tuple(ids), names)] if ids else []
-    # Whoever could be one of those that were not found by name, or were not seen at all, stays.
-    leaving = [p for p in seen if p.id not in wanted and not unresolved & {p.id, p.name.lower()}]
-    if not exact or unseen or not group_id:
-        leaving = []
+    leaving = [one for one in seen if one.id not in wanted]
+    part.unseen = part.unseen or any(one.kind in held.kinds for one in leaving)
+    leaving = [one for one in leaving if exact and group_id and not held.has(one)]
     if relation == "owners" and not wanted:
         leaving = _but_one_user(part, seen, leaving)
     part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
@@ -259,12 +297,10 @@ def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Princip
 
 
 def _resolve(
-    part: Part, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
-) -> tuple[dict[str, Reference], set[str], bool]:
-    """The references by object id; the names that nobody has; whether one was not seen."""
+    part: Part, held: _Held, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
+) -> dict[str, Reference]:
+    """The references by object id. Who could be one that is not known now is `held`."""
     wanted: dict[str, Reference] = {}
-    unresolved: set[str] = set()
-    unseen = False
     for index, reference in enumerate(wished):
         path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
         match _found(reference, world, path):
@@ -272,17 +308,20 @@ def _resolve(
                 wanted[principal.id] = reference
                 part.findings += _overage(reference, principal, world, path)
             case Fault() as fault:
-                unseen = True
+                held.could_not_look_up(reference)
                 part.findings.append(fault.finding(Link.MEMBERS))
             case Finding() as finding:
-                # Which group that is nobody knows now, so none of those that are members may go.
-                unseen = True
+                # Which group that is nobody knows now, or only its id.
+                if reference.kind == POLICY_MEMBER:
+                    held.kinds.add(PrincipalKind.GROUP.value)
+                else:
+                    held.ids.add(reference.value)
                 part.findings.append(finding)
             case _:
-                unresolved.add(reference.value)
+                held.names.add(reference.value)
                 message = f"there is no {reference} in the directory; correct it, or create it there"
                 part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
-    return wanted, unresolved, unseen
+    return wanted
 
 
 def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:
