@@ -18,6 +18,7 @@ from entra_access.domain.changes import ApplyChild, DeleteChild
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.inventory import announced
+from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
@@ -233,7 +234,8 @@ class Reconciler:
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
             plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
-            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject)
+            put_in = read_marks(old.member_marks)
+            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
         else:
             raise TypeError("the world of another kind")
         if noted:
