@@ -199,7 +199,7 @@ def test_every_version_of_every_object_is_one_that_tools_understand(cluster: Clu
     cluster.ready("ngrant", "waits", namespace)
     cluster.azure.fault(kind="arm", method="GET", status=503, count=1)
     policy.delete("--timeout=20s")
-    cluster.waits_for("ngrant", "work", "Ready", "PolicyNotFound", namespace)
+    cluster.waits_for("ngrant", "work", "Ready", "PolicyDeleted", namespace)
 
     for plural in ("accesspolicies", "namespacegrants"):
         seen = versions(cluster, plural, since)

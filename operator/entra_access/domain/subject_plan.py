@@ -93,8 +93,8 @@ def _another(
     if approved(policy.meta, ids):
         return None
     message = (
-        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), to which all its "
-        "access would move"
+        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), and all access "
+        "would move to it"
     )
     return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
 
