@@ -120,7 +120,7 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
     table = fresh.kubectl("get", "apol,ngrant", "-A")
     assert headers(table) == [
         ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE"],
-        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "AGE"],
+        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "EXPIRES", "AGE"],
     ]
     rows = rows_of(table)
     assert rows[0][:5] == [
@@ -140,8 +140,20 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
     ]
     wide = fresh.kubectl("get", "apol,ngrant", "-A", "-o", "wide")
     assert headers(wide) == [
-        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "KIND", "OBJECT ID", "STATUS"],
-        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "AGE", "OBJECT ID", "STATUS"],
+        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "KIND", "OBJECT ID", "MODE", "STATUS"],
+        [
+            "NAMESPACE",
+            "NAME",
+            "POLICY",
+            "SUBJECT",
+            "READY",
+            "DRIFT",
+            "EXPIRES",
+            "AGE",
+            "OBJECT ID",
+            "MODE",
+            "STATUS",
+        ],
     ]
     for row in rows_of(wide):
         assert row[-2] == policy.group_id

@@ -106,7 +106,7 @@ def make_status(
     subject = _subject(old, plan, applied, findings)
     counts = _counts(meta, old, plan, applied)
     conditions = _conditions(meta, plan, findings, subject, counts)
-    conditions += _drifted(meta, plan, applied, findings, look)
+    conditions = _with_drift(conditions, _drifted(meta, plan, applied, findings, look))
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
@@ -156,6 +156,14 @@ def _drifted(
         return []
     reason, texts = drifted(items, findings, look.mode)
     return [Condition(ConditionType.DRIFTED, "True", reason, _some(texts), meta.generation)]
+
+
+def _with_drift(conditions: list[Condition], drifted: list[Condition]) -> list[Condition]:
+    """All is well says so with a hint where something is odd."""
+    ready, *others = conditions
+    if drifted and ready.status == "True":
+        ready = replace(ready, message=f"{ready.message}; see condition {ConditionType.DRIFTED}")
+    return [ready, *others, *drifted]
 
 
 def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, int]:
