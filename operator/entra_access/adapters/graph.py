@@ -18,7 +18,9 @@ MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
 USER_FIELDS: Final = "id,userPrincipalName,displayName,userType,accountEnabled"
 MEMBER_FIELDS: Final = "id,userPrincipalName,appId,displayName,accountEnabled"
-GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
+GROUP_FIELDS: Final = (
+    "id,uniqueName,displayName,mailNickname,description,securityEnabled,groupTypes,onPremisesSyncEnabled"
+)
 
 
 class Graph:
@@ -255,7 +257,25 @@ def _group_fields(item: Mapping[str, Any]) -> dict[str, Any]:
         "display_name": item.get("displayName") or "",
         "mail_nickname": item.get("mailNickname") or "",
         "description": item.get("description"),
+        "obstacle": _obstacle(item),
     }
+
+
+def _obstacle(item: Mapping[str, Any]) -> str:
+    """Why a group cannot be one that a policy looks after.
+
+    Source: https://learn.microsoft.com/graph/api/resources/group, groupTypes and onPremisesSyncEnabled
+    """
+    types = item.get("groupTypes") or ()
+    if item.get("securityEnabled") is False or "Unified" in types:
+        return "it is not a security group"
+    if "DynamicMembership" in types:
+        return "its members are kept by a rule (dynamic membership)"
+    if item.get("onPremisesSyncEnabled"):
+        return "it is synchronized from on-premises"
+    if item.get("uniqueName"):
+        return f"it has the uniqueName {item['uniqueName']} of another owner"
+    return ""
 
 
 def _group(item: Mapping[str, Any] | None) -> Group | None:

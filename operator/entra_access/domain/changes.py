@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
 from entra_access.domain.naming import definition_id
@@ -41,6 +42,19 @@ class CreateGroup(Change):
 
     def __str__(self) -> str:
         return f"create group {self.display_name}"
+
+
+@dataclass(frozen=True)
+class AdoptGroup(Change):
+    """Take over a group that was there before, by giving it the uniqueName by which its policy finds it."""
+
+    link = Link.SUBJECT
+    group_id: str
+    unique_name: str
+    display_name: str
+
+    def __str__(self) -> str:
+        return f"adopt group {self.display_name} ({self.group_id})"
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,7 @@ class DefineRole(Change):
     scope: str
     definition: Definition
     new: bool
+    adopted: bool = field(default=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -184,13 +199,15 @@ class RemoveRole(Change):
 class ApplyChild(Change):
     """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
 
-    `marks_only`: only labels and owner are not as they should be, and the access is.
+    `marks_only`: only labels and owner are not as they should be, and the access is. `adoption`: what to do
+    with one that is there and not ours.
     """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
     marks_only: bool = field(default=False, compare=False)
+    adoption: AdoptionPolicy = field(default=AdoptionPolicy.NEVER, compare=False)
 
     @property
     def gives(self) -> bool:

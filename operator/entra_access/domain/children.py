@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from entra_access.api.names import (
     ANNOTATION_ACCOUNT,
+    ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -76,7 +77,8 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in.
+    `account` is, for a token, the service account that it signs in. `adopted`: it was there before, so that
+    nobody owns it, and Kubernetes does not collect it.
     """
 
     ref: ChildRef
@@ -86,6 +88,7 @@ class Child:
     role: str = ""
     subject: RbacSubject | None = None
     account: str = ""
+    adopted: bool = False
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -114,8 +117,11 @@ class Child:
             "name": self.ref.name,
             "labels": self.labels(),
             "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
-            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
-            "ownerReferences": [
+            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
+            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
+            "ownerReferences": []
+            if self.adopted
+            else [
                 {
                     "apiVersion": self.owner.kind.api_version,
                     "kind": self.owner.kind.kind,
@@ -148,6 +154,7 @@ class SeenChild:
     owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
+    adopted: bool = False  # says its annotation, which anybody may write
 
     @property
     def owner_key(self) -> tuple[str, str | None, str]:
@@ -205,6 +212,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             for m in meta.get("managedFields", ())
             if m.get("manager") != FIELD_MANAGER
         ),
+        adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
     )
 
 
@@ -237,7 +245,7 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
+    if not wanted.adopted and wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
 

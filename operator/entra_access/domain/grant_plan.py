@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
-from entra_access.api.resources import Meta, NamespaceGrant
+from entra_access.api.resources import AdoptionPolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
 from entra_access.api.times import stamp
 from entra_access.domain import ceiling
@@ -58,8 +58,10 @@ def plan_grant(
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
         wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
-    children = plan_children(wanted, world.children, inventory)
-    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
+    policy = world.policy.policy if world.policy else None
+    adoption = policy.adoption if policy else AdoptionPolicy.NEVER
+    children = plan_children(wanted, world.children, inventory, adoption=adoption)
+    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
     if subject and policy and not refusal:

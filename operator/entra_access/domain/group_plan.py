@@ -14,10 +14,13 @@ from entra_access.api.resources import (
     PrincipalKind,
     Reference,
 )
-from entra_access.api.status import DriftItem, Item, Subject, System
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
+from entra_access.domain.adoption import ADOPTING, plan_adoption
+from entra_access.domain.adoption import PATH as NAME_PATH
 from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     CreateGroup,
     RemovePrincipal,
     RestoreGroup,
@@ -33,7 +36,7 @@ from entra_access.domain.difference import (
 )
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.marks import Marks
-from entra_access.domain.naming import digest, is_guid, mail_nickname
+from entra_access.domain.naming import digest, is_adopted, is_guid, mail_nickname
 from entra_access.domain.observed import Entry, Group, PolicyWorld, Principal, Seen
 from entra_access.domain.part import Part
 from entra_access.domain.subject_plan import Who, disabled
@@ -82,9 +85,17 @@ def group_item(inventory: Iterable[Item]) -> Item | None:
     return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
 
 
+@dataclass(frozen=True)
+class GroupNames:
+    """The uniqueNames of a policy's group: of one that it makes, and of one that it takes over."""
+
+    made: str
+    adopted: str
+
+
 def plan_group(
     wish: GroupSubject,
-    unique_name: str,
+    names: GroupNames,
     world: PolicyWorld,
     inventory: tuple[Item, ...],
     now: str,
@@ -95,13 +106,14 @@ def plan_group(
     line = group_item(inventory)
     known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     who = Who()
-    _plan_group_itself(who, wish, unique_name, world, line, now)
+    _plan_group_itself(who, wish, names, world, line, now, meta)
+    adopting = any(isinstance(change, AdoptGroup) for change in who.additions)
     creating = any(isinstance(change, CreateGroup) for change in who.additions)
     group_id = None if creating else known or None
     # What was put into another group says nothing of this one.
     memory = _Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
     who.unseen = True
-    if not creating and (group_id is None or world.group is None):
+    if adopting or (not creating and (group_id is None or world.group is None)):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
         who.alone = True
         return who
@@ -123,7 +135,8 @@ def plan_group(
     faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
     who.unseen = faults or not (visible or creating)
     who.count = members.count
-    who.subject = Subject("Group", group_id or "", who.name)
+    adopted = isinstance(world.group, Group) and is_adopted(world.group.unique_name)
+    who.subject = Subject("Group", group_id or "", who.name, ADOPTED if adopted else "Created")
     return who
 
 
@@ -142,7 +155,8 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
     """Restore the group, or see off those who must leave it, before anything is given to it."""
     told = line is not None and line.id == group.id
     who.alone = True
-    who.subject = Subject("Group", group.id, group.display_name) if told else None
+    origin = ADOPTED if is_adopted(group.unique_name) else "Created"
+    who.subject = Subject("Group", group.id, group.display_name, origin) if told else None
     who.differences += members.differences
     if members.removals:
         message = f"those who are no members any more leave group {group.display_name} first"
@@ -160,7 +174,13 @@ def group_mark(display_name: str, nickname: str, description: str | None) -> str
 
 
 def _plan_group_itself(
-    part: Part, wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
+    part: Part,
+    wish: GroupSubject,
+    names: GroupNames,
+    world: PolicyWorld,
+    line: Item | None,
+    now: str,
+    meta: Meta,
 ) -> None:
     """The group itself: made, restored, renamed or found as it should be."""
     since = line.since if line else now
@@ -172,11 +192,16 @@ def _plan_group_itself(
             part.findings.append(fault.finding(Link.SUBJECT, observing=True))
             part.inventory += [line] if line else []
         case None:
-            refusal = _refused_name(wish, world)
-            if refusal:
-                part.findings.append(refusal)
+            refusal = _claimed(wish, world)
+            found = None if refusal else plan_adoption(wish, meta, names.adopted, world)
+            if refusal or isinstance(found, Finding):
+                part.findings += [one for one in (refusal, found) if isinstance(one, Finding)]
+            elif found:
+                part.additions.append(found)
+                message = f"group {found.display_name} ({found.group_id}) is being taken over"
+                part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, ADOPTING, message))
             else:
-                create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
+                create = CreateGroup(names.made, wish.display_name, nickname, wish.description)
                 part.additions.append(create)
                 part.name = wish.display_name
                 gone = bool(line and line.id)
@@ -188,12 +213,18 @@ def _plan_group_itself(
             item = DriftItem(System.ENTRA, words, "", PRESENT, DELETED)
             part.differences.append(Difference(item, restore, foreign=bool(line and line.id == group.id)))
             known = line.applied if line else ""
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=known))
+            part.inventory.append(_line_of(group, since, known))
             message = f"the deleted group {group.display_name} is being restored"
             part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
         case Group() as group:
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=mark))
+            part.inventory.append(_line_of(group, since, mark))
             _plan_attributes(part, wish, nickname, group, world, foreign=bool(line and line.applied == mark))
+
+
+def _line_of(group: Group, since: str, applied: str) -> Item:
+    """The inventory's line. The group's own uniqueName tells whether it was there before its policy."""
+    origin = ADOPTED if is_adopted(group.unique_name) else ""
+    return Item(System.ENTRA, GROUP, group.unique_name, group.id, since, origin, applied)
 
 
 def _plan_attributes(
@@ -226,26 +257,27 @@ def _plan_attributes(
         ]
 
 
-def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
-    """Why the group may not have the wished name: another policy's, or somebody's, has it."""
-
-    def refused(reason: str, message: str) -> Finding:
-        path = "spec.subject.group.displayName"
-        return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
-
+def _claimed(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Another policy has the wished name, or whether somebody has it is not seen."""
     if world.claimant:
         message = f"AccessPolicy {world.claimant} has the group {wish.display_name}; choose another name"
-        return refused("GroupClaimed", message)
+        return Finding(Link.SUBJECT, Severity.STALLED, "GroupClaimed", message, NAME_PATH)
     if isinstance(world.namesakes, Fault):
         return world.namesakes.finding(Link.SUBJECT)
-    if world.namesakes:
-        ids = ", ".join(sorted(group.id for group in world.namesakes))
-        message = (
-            f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
-            "choose another name, or rename or delete that group"
-        )
-        return refused("GroupExists", message)
     return None
+
+
+def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Why a group of ours may not be renamed so: another policy's, or somebody's, has that name."""
+    refusal = _claimed(wish, world)
+    if refusal or isinstance(world.namesakes, Fault) or not world.namesakes:
+        return refusal
+    ids = ", ".join(sorted(group.id for group in world.namesakes))
+    message = (
+        f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
+        "choose another name, or rename or delete that group"
+    )
+    return Finding(Link.SUBJECT, Severity.STALLED, "GroupExists", message, NAME_PATH)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Lines of the inventory that are written before what they tell of is made."""
 
-from entra_access.api.status import Item, System
+from dataclasses import replace
+
+from entra_access.api.status import ADOPTED, Item, System
 from entra_access.domain.changes import AddPrincipals, AssignRole, Change, CreateGroup, DefineRole
 from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.group_plan import GROUP, MEMBER, group_item
@@ -28,7 +30,8 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case CreateGroup() if group_item(inventory) is None:
             return Item(System.ENTRA, GROUP, change.unique_name, since=now)
         case DefineRole():
-            return definition_item(change.definition, now)
+            line = definition_item(change.definition, now)
+            return replace(line, origin=ADOPTED) if change.adopted else line
         case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
             name = assignment_name(change.scope, principal, change.role_id)
             return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))

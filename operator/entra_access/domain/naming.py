@@ -12,6 +12,8 @@ _AUTHORIZATION: Final = re.compile(
     r"/providers/Microsoft\.Authorization/role(?:Assignments|Definitions)/", re.IGNORECASE
 )
 MAX_NICKNAME: Final = 64
+_ADOPTED: Final = "_adopted"
+"""No policy's name has an underscore."""
 
 
 def digest(text: str, length: int = 8) -> str:
@@ -26,6 +28,20 @@ def unique_name(owner_id: str, policy: str) -> str:
     """
     # Neither an owner id nor a policy's name can have an underscore, so no two pairs mean the same.
     return f"entra-access-{owner_id}_{policy}"
+
+
+def adopted_name(owner_id: str, policy: str) -> str:
+    """The `uniqueName` that a group gets when a policy takes it over.
+
+    It is another one than that of a group which the policy makes, so that Entra itself tells that the group
+    was there before, whatever becomes of the policy and its status.
+    """
+    return f"{unique_name(owner_id, policy)}{_ADOPTED}"
+
+
+def is_adopted(name: str) -> bool:
+    """Whether a `uniqueName` is that of a group that was taken over."""
+    return name.endswith(_ADOPTED)
 
 
 def mail_nickname(display_name: str) -> str:

@@ -15,7 +15,11 @@ Seen: TypeAlias = T | Fault
 
 @dataclass(frozen=True)
 class Group:
-    """An Entra group. `deleted`: it lies among the deleted items, from where it can be restored."""
+    """An Entra group.
+
+    `deleted`: it lies among the deleted items, from where it can be restored. `obstacle`: why it cannot be
+    one that a policy looks after.
+    """
 
     id: str
     unique_name: str
@@ -23,6 +27,7 @@ class Group:
     mail_nickname: str
     description: str | None
     deleted: bool = False
+    obstacle: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,8 @@ class PolicyWorld(AzureWorld):
         The group with the policy's uniqueName; None where there is certainly none.
     namesakes
         Other groups with the wished display name; looked for only when the group is to be made or renamed.
+    candidate
+        The group that a policy names by annotation as the one that is to become its group.
     claimant
         The name of another AccessPolicy that has the wished display name, if there is one.
     principals
@@ -215,11 +222,12 @@ class PolicyWorld(AzureWorld):
     shadows
         Bindings of the policy's subject that another hand made.
     definitions, definition_namesakes
-        The policy's custom roles by name, and the GUIDs of others that have such a name.
+        The policy's custom roles by name, and others that have such a name.
     """
 
     group: Seen[Group | None] = None
     namesakes: Seen[tuple[Group, ...]] = ()
+    candidate: Seen[Group | None] = None
     claimant: str | None = None
     members: Seen[tuple[Principal, ...]] = ()
     owners: Seen[tuple[Principal, ...]] = ()
@@ -229,7 +237,7 @@ class PolicyWorld(AzureWorld):
     groups_of: Mapping[str, int] = field(default_factory=dict)
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
-    definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
+    definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from entra_access.api.resources import Meta
-from entra_access.api.status import DriftItem, Item, Subject, System
+from entra_access.api.resources import AdoptionPolicy, Meta
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference, assignment_words
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
@@ -92,6 +92,7 @@ def plan_assignments(
     place: Place,
     world: AzureWorld,
     inventory: Iterable[Item],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> RolePart:
     """Compare role assignments as they should be with those that are there.
 
@@ -116,7 +117,7 @@ def plan_assignments(
             lines={item.id.lower(): item for item in lines if scope_of(item.id).lower() == key},
             seen=assignments_at(world, place, key),
         )
-        _plan_scope(part, here, subject, place.note(owner), place, world, held)
+        _plan_scope(part, here, subject, place.note(owner), place, world, held, adoption)
     return part
 
 
@@ -227,6 +228,7 @@ def _plan_scope(
     place: Place,
     world: AzureWorld,
     held: _Held,
+    adoption: AdoptionPolicy,
 ) -> None:
     if isinstance(here.seen, Missing):
         # With a resource group all assignments in it go.
@@ -253,12 +255,17 @@ def _plan_scope(
                 here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
             )
             line = here.lines.get(one.assignment(principal)) if principal else None
-            _give(part, change, mine.get(role_id, []), line, place)
+            _give(part, change, mine.get(role_id, []), line, place, adoption)
     _sort_out(part, here, here.seen, principal, note, place, world, held)
 
 
 def _give(
-    part: RolePart, change: AssignRole, seen: list[Assignment], line: Item | None, place: Place
+    part: RolePart,
+    change: AssignRole,
+    seen: list[Assignment],
+    line: Item | None,
+    place: Place,
+    adoption: AdoptionPolicy,
 ) -> None:
     """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name."""
     words = assignment_words(change.role, change.scope)
@@ -271,6 +278,7 @@ def _give(
         return
     ours = next((one for one in seen if _named_by_us(one) and line and line.applied), None)
     if ours is None:
+        _adopt(part, change, seen, adoption)
         return
     # Another policy, or another cluster, may give the same and describe it as its own.
     marked = place.made_by_an_operator(ours.description)
@@ -284,6 +292,23 @@ def _give(
             for name, expected, there in found
         )
         part.differences += [Difference(item, change, foreign=True) for item in items]
+
+
+def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption: AdoptionPolicy) -> None:
+    """The role is given by an assignment that another hand made: it counts, and may be taken over."""
+    whole = [one for one in seen if not one.condition]
+    if not whole:
+        message = (
+            f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
+            "remove that assignment or its condition"
+        )
+        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
+    elif adoption is not AdoptionPolicy.NEVER and not any(map(_named_by_us, whole)):
+        arm_id = assignment_id(change.scope, whole[0].name)
+        part.inventory.append(
+            Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
+        )
+        part.claims |= {arm_id.lower()}
 
 
 def _scope_path(wish: WishedRole) -> str:
@@ -314,7 +339,15 @@ def _sort_out(
     """
     named = {assignment_id(here.scope, a.name).lower(): a for a in seen}
     # A line can be written by whoever may write a status: it makes nothing ours that we would not name so.
-    listed = {key: item for key, item in here.lines.items() if key not in named or _named_by_us(named[key])}
+    listed = {
+        key: item
+        for key, item in here.lines.items()
+        if key not in named
+        or _named_by_us(named[key])
+        or (item.adopted and principal == named[key].principal_id)
+    }
+    taken = {item.id.lower() for item in part.inventory if item.adopted}
+    listed = {key: item for key, item in listed.items() if key not in taken}
     keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
     # Another cluster that uses the same group gives the same name; the description tells whose it is.
     ours = {

@@ -1,15 +1,16 @@
 """Carry out a plan. The only place from which anything but status, finalizers and events is written."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import SERVICE_ACCOUNT
-from entra_access.api.status import Item, System
+from entra_access.api.status import ADOPTED, Item, System
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     ApplyChild,
     AssignRole,
     Change,
@@ -86,7 +87,7 @@ class Applier:
                 applied.findings.append(fault.finding(change.link))
                 if isinstance(fault, Taken) and isinstance(change, ApplyChild):
                     await self._unbind(change.child, applied)
-                if isinstance(change, CreateGroup | RestoreGroup):
+                if isinstance(change, CreateGroup | RestoreGroup | AdoptGroup):
                     break
             else:
                 applied.done.append(change)
@@ -152,7 +153,8 @@ class Applier:
             case DefineRole():
                 await self._arm.define(change.scope, change.definition)
                 mark = definition_mark(change.definition)
-                applied.made.append(definition_item(change.definition, now, mark))
+                line = definition_item(change.definition, now, mark)
+                applied.made.append(replace(line, origin=ADOPTED) if change.adopted else line)
             case RemoveRole():
                 await self._arm.undefine(change.definition_id)
                 applied.gone.add(change.definition_id)
@@ -180,6 +182,8 @@ class Applier:
                 applied.made.append(
                     Item(System.ENTRA, GROUP, change.unique_name, group.id, now, applied=mark)
                 )
+            case AdoptGroup():
+                await self._graph.update_group(change.group_id, {"uniqueName": change.unique_name})
             case RestoreGroup():
                 await self._graph.restore_group(change.group_id)
             case UpdateGroup():
@@ -208,9 +212,11 @@ class Applier:
 
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref
-        body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
+        body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid, change.adoption)
         self._cache.put(ref.kind, body)
-        applied.made.append(child_item(ref, body["metadata"]["uid"]))
+        owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences", ())}
+        adopted = change.child.owner.uid not in owners
+        applied.made.append(child_item(ref, body["metadata"]["uid"], adopted=adopted))
 
 
 def _namespace(change: ApplyChild | DeleteChild) -> str | None:

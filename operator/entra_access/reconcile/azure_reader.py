@@ -64,10 +64,11 @@ class AzureReader:
         }
 
     async def definitions(
-        self, roles: Iterable[CustomRole], policy: str
-    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[str | None]]]:
-        """The custom roles of a policy by name, and the GUIDs of others that have such a name."""
-        wishes = {role.name: wished_definition(role, policy, self._place) for role in roles}
+        self, roles: Iterable[CustomRole], policy: str, status: Status
+    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
+        """The custom roles of a policy by name, and others that have such a name."""
+        lines = status.inventory
+        wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
         there = await each(wishes, lambda name: self._definition(wishes[name]))
         missing = [name for name, found in there.items() if found is None]
         others = await each(missing, lambda name: self._namesake(wishes[name]))
@@ -155,9 +156,11 @@ class AzureReader:
             raise Missing(wish.name)
         return found
 
-    async def _namesake(self, wish: Definition) -> str:
-        found = await self._arm.role_id(wish.name, wish.assignable_scopes[0])
-        if found is None or found == wish.guid:
+    async def _namesake(self, wish: Definition) -> Definition:
+        scope = wish.assignable_scopes[0]
+        guid = await self._arm.role_id(wish.name, scope)
+        found = await self._arm.definition(scope, guid) if guid and guid != wish.guid else None
+        if found is None:
             raise Missing(wish.name)
         return found
 

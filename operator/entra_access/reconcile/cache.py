@@ -141,6 +141,10 @@ class WatchCache:
         """What is known of all policies."""
         return list(self._views.values())
 
+    def policy_inventory(self, name: str) -> tuple[Item, ...]:
+        """What a policy's status says that it has made."""
+        return self._lines.get(name, ())
+
     def policy_lines(self) -> list[Item]:
         """The lines of all policies' inventories."""
         return [line for lines in self._lines.values() for line in lines]

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, KINDS, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import ANNOTATION_ACCOUNT_UID, ANNOTATION_ADOPT, KINDS, SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     GroupSubject,
     Meta,
@@ -71,7 +72,7 @@ class Gatherer:
         who, azure, (definitions, others) = await asyncio.gather(
             self._who(policy, status, now),
             self._azure.world(roles, scopes, status),
-            self._azure.definitions(policy.custom_roles, policy.meta.name),
+            self._azure.definitions(policy.custom_roles, policy.meta.name, status),
         )
         local = await self.local(policy, status)
         return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
@@ -146,8 +147,10 @@ class Gatherer:
     async def _group(
         self, policy: AccessPolicy, wish: GroupSubject, status: Status, now: datetime
     ) -> dict[str, Any]:
-        group = await seen(self._directory.group(policy.meta, status, now, deleting=False))
+        adopting = wish.adoption is not AdoptionPolicy.NEVER or bool(policy.meta.annotation(ANNOTATION_ADOPT))
+        group = await seen(self._directory.group(policy.meta, status, now, deleting=False, adopting=adopting))
         live = group if isinstance(group, Group) and not group.deleted else None
+        candidate = await seen(self._directory.candidate(policy.meta)) if group is None else None
         members, owners = await self._directory.relations(live, wish)
         known = [p for those in (members, owners) if not isinstance(those, Fault) for p in those]
         # While the group itself is not seen, nothing can be done with its members.
@@ -157,6 +160,10 @@ class Gatherer:
             seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
             self._directory.principals(references, known),
         )
+        if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
+            # What there is of one that may be taken over must be as it is wished for.
+            live = next(iter(namesakes), None)
+            members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
             self._directory.with_applications(live, members, wish, principals),
@@ -166,6 +173,7 @@ class Gatherer:
         return {
             "group": group,
             "namesakes": namesakes,
+            "candidate": candidate,
             "claimant": self._cache.claimant(policy.meta.name),
             "members": members,
             "owners": owners,
@@ -251,7 +259,8 @@ class Gatherer:
         """The custom roles of the grant's own policy, by name in lower case: no looking up is needed."""
         custom = view.policy.custom_roles if view and view.policy else ()
         name = view.name if view else ""
-        return {role.name.lower(): wished_definition(role, name, self._place).guid for role in custom}
+        lines = self._cache.policy_inventory(name)
+        return {role.name.lower(): wished_definition(role, name, self._place, lines).guid for role in custom}
 
     # Both
 

@@ -18,6 +18,7 @@ from entra_access.api.status import (
     settle_conditions,
 )
 from entra_access.api.times import stamp
+from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import (
     AddPrincipals,
     ApplyChild,
@@ -42,7 +43,7 @@ from entra_access.reconcile.drifting import Look, drift_check, drifted, outstand
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
-EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING}
+EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING, ADOPTING}
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
 _CONDITION: Final = {

@@ -121,7 +121,7 @@ class Reconciler:
         """
         if FINALIZER in meta.finalizers:
             return False
-        return self._cache.needs_azure(key) or self._remover.keeps(body)
+        return self._cache.needs_azure(key) or self._remover.must_let_go(body)
 
     def _mode(self, key: Key) -> Mode:
         """The mode in effect: the operator's, else the policy's, which is its grants' too."""
