@@ -25,7 +25,7 @@ from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
-from entra_access.reconcile.azure_reader import AzureReader
+from entra_access.reconcile.azure_reader import MISSING_SECONDS, AzureReader
 from entra_access.reconcile.azure_sweep import AzureSweep, concerned
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -98,7 +98,9 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             for key in concerned(cache, those):
                 queue.add(key)
 
-        azure = AzureReader(place, arm, settings.assignments_seconds, changed_in_azure)
+        # Whoever waits for a role is to find it at the next look.
+        missing = min(MISSING_SECONDS, settings.stalled_seconds)
+        azure = AzureReader(place, arm, settings.assignments_seconds, missing, changed_in_azure)
 
         # Until all first lists are in the cache, what is not in it is not absent: nobody works before.
         complete = asyncio.Event()

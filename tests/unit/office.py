@@ -34,13 +34,15 @@ LOST: Final = Unavailable("no answer")
 class Office:
     """Everything there is.
 
-    `faults`: what a call fails with, by its name; `lost`: calls that take effect and do not answer.
+    `faults`: what a call fails with, by its name; `lost`: calls that take effect and do not answer;
+    `looked_up`: the Azure roles that were asked for.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, Fault] = {}
         self.lost: set[str] = set()
         self.writes: list[tuple[str, str]] = []
+        self.looked_up: list[str] = []
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
         self.groups: dict[str, Group] = {}
@@ -87,6 +89,10 @@ class Office:
         """Somebody makes or relabels a namespace. Returns who must be looked at."""
         metadata = {"name": name, "uid": f"uid-of-{name}", "labels": labels}
         return self.cache.put(NAMESPACE, self._versioned({"metadata": metadata}))
+
+    def people_define(self, name: str) -> None:
+        """Somebody makes a role in Azure."""
+        self.definitions[guid(name)] = Definition(guid(name), name)
 
     def delete(self, key: Key) -> None:
         """Somebody deletes a resource."""
@@ -153,6 +159,7 @@ class Office:
 
     async def role_id(self, role: str, _: str) -> str | None:
         self._read("role_id")
+        self.looked_up.append(role)
         made = {one.name.lower(): one.guid for one in self.definitions.values()}
         built_in = known_role(role)
         return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)

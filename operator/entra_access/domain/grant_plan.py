@@ -136,39 +136,50 @@ def _refusal(
     grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool
 ) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
+    refusal, gives_nothing = refused_unseen(grant, world, now, had=had)
     view = world.policy
-
-    def policy(severity: Severity, reason: str, message: str) -> Finding:
-        return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
-
-    if world.namespace_ending:
-        message = f"namespace {grant.meta.namespace} is being deleted"
-        return policy(Severity.WAITING, "NamespaceEnding", message), False
-    given = view.policy.ceiling if view and view.policy else None
-    over = expired(grant, given, now)
-    if over:
-        return over, True
-    if view is None and had:
-        message = (
-            f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again or delete this"
-        )
-        return policy(Severity.STALLED, POLICY_DELETED, message), True
-    if view is None:
-        message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
-        return policy(Severity.WAITING, "PolicyNotFound", message), True
-    if view.deleting:
-        message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
-        return policy(Severity.STALLED, POLICY_DELETING, message), True
-    if view.policy is None:
-        message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
-        return policy(Severity.WAITING, "PolicyUnreadable", message), False
+    if refusal or view is None or view.policy is None:
+        return refusal, gives_nothing
+    given = view.policy.ceiling
     too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(grant, given)
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:
         message = f"waiting for AccessPolicy {grant.policy} to have its subject"
-        return policy(Severity.WAITING, "SubjectNotReady", message), False
+        return _of_policy(Severity.WAITING, "SubjectNotReady", message), False
     return None, False
+
+
+def refused_unseen(
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool = False
+) -> tuple[Finding | None, bool]:
+    """What `_refusal` says without a look at Azure: such a grant's Azure roles need not be looked up."""
+    view = world.policy
+    if world.namespace_ending:
+        message = f"namespace {grant.meta.namespace} is being deleted"
+        return _of_policy(Severity.WAITING, "NamespaceEnding", message), False
+    given = view.policy.ceiling if view and view.policy else None
+    over = expired(grant, given, now)
+    if over:
+        return over, True
+    if view is None and had:
+        message = f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it anew or delete this"
+        return _of_policy(Severity.STALLED, POLICY_DELETED, message), True
+    if view is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
+        return _of_policy(Severity.WAITING, "PolicyNotFound", message), True
+    if view.deleting:
+        message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
+        return _of_policy(Severity.STALLED, POLICY_DELETING, message), True
+    if view.policy is None:
+        message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
+        return _of_policy(Severity.WAITING, "PolicyUnreadable", message), False
+    closed = ceiling.not_here(grant, given, world.namespace_labels)
+    return closed, closed is not None
+
+
+def _of_policy(severity: Severity, reason: str, message: str) -> Finding:
+    return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
 
 
 def _children(grant: NamespaceGrant, world: GrantWorld, subject: Subject) -> list[Child]:

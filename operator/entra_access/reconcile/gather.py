@@ -22,6 +22,7 @@ from entra_access.domain.access_plan import matching
 from entra_access.domain.children import SeenChild, seen_child
 from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.faults import Fault, Unavailable
+from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
 from entra_access.domain.naming import assignment_id, token_name
@@ -210,22 +211,36 @@ class Gatherer:
 
     # Grants
 
-    async def grant(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
+    async def grant(self, grant: NamespaceGrant, status: Status, now: datetime) -> GrantWorld:
         """What there is for a NamespaceGrant; without Azure roles the watches know all of it."""
         world = await self.grant_local(grant, status)
         if not self._cache.needs_azure(_key(grant.meta)):
             return replace(world, assignments=())
+        roles, own = self._granted_roles(grant, world)
+        scope = self._place.namespace_scope(grant.meta.namespace or "")
+        azure = await self._azure.world(roles, [scope], status)
+        azure["roles"] = {**world.roles, **azure["roles"], **own}
+        return replace(world, **azure)
+
+    def _granted_roles(self, grant: NamespaceGrant, world: GrantWorld) -> tuple[set[str], dict[str, str]]:
+        """The Azure roles that must be looked up, and the GUIDs of the policy's own ones.
+
+        None where the grant is refused for what is known already, so that whoever writes such grants, with
+        whatever names in them, cannot keep Azure busy.
+        """
+        refused, _ = refused_unseen(grant, world, now)
         view = world.policy
-        ceiling = view.policy.ceiling.azure_roles if view and view.policy and view.policy.ceiling else ()
+        if refused or view is None or view.policy is None or view.policy.ceiling is None:
+            return set(), {}
+        ceiling = view.policy.ceiling.azure_roles
         plain = {one for one in grant.azure_roles if not any(same_role(one, other) for other in ceiling)}
+        if plain and not ceiling:
+            return set(), {}
         # Only a role that the ceiling has by another name needs the ceiling's roles too.
         roles = {*grant.azure_roles, *(ceiling if plain else ())}
         custom = self._roles_of(view)
         own = {one: custom[one.lower()] for one in roles if one.lower() in custom}
-        scope = self._place.namespace_scope(grant.meta.namespace or "")
-        azure = await self._azure.world(roles - own.keys(), [scope], status)
-        azure["roles"] |= own
-        return replace(world, **azure)
+        return roles - own.keys(), own
 
     async def grant_local(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
         """What there is for a NamespaceGrant in Kubernetes alone; Azure is left unseen."""
@@ -268,6 +283,10 @@ class Gatherer:
         """The assignments with what the operator has written to Azure since they were looked at."""
         elsewhere = {scope: self._azure.latest(found, scope) for scope, found in world.elsewhere.items()}
         return {"assignments": self._azure.latest(world.assignments), "elsewhere": elsewhere}
+
+    def role_made(self) -> None:
+        """The operator has made or changed a custom role, which others may wait for."""
+        self._azure.role_made()
 
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""

@@ -148,7 +148,7 @@ class Reconciler:
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._report.announce(meta, old, plan, lines, now)
         plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
-        self._remover.tell_of_removals(meta, applied)
+        self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         return replace(then, due=self._until(plan.expires_at))
@@ -181,7 +181,7 @@ class Reconciler:
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
     ) -> PolicyWorld | GrantWorld:
         if isinstance(resource, NamespaceGrant):
-            return await self._gatherer.grant(resource, old)
+            return await self._gatherer.grant(resource, old, now)
         return await self._gatherer.policy(resource, old, now)
 
     async def _follow(

@@ -12,7 +12,7 @@ from entra_access.api.reading import read_meta
 from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import UnassignRole
+from entra_access.domain.changes import DefineRole, UnassignRole
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
 from entra_access.domain.group_plan import group_item
@@ -78,7 +78,7 @@ class Remover:
         keep = self.keeps(body)
         plan = await self._plan(meta, body, old, now, keep=keep)
         applied = await self._applier.run(plan, stamp(now))
-        self.tell_of_removals(meta, applied)
+        self.tell_of_writes(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
             plan = replace(plan, findings=tuple(map(_with_way_out, plan.findings)))
@@ -112,8 +112,13 @@ class Remover:
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
 
-    def tell_of_removals(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away."""
+    def tell_of_writes(self, meta: Meta, applied: Applied) -> None:
+        """Let those look again who have begun to want an assignment while it was taken away.
+
+        And let a role that was made be found by whoever looks for it now.
+        """
+        if any(isinstance(change, DefineRole) for change in applied.done):
+            self._gatherer.role_made()
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
             self._tell(key)
