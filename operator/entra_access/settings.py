@@ -32,8 +32,7 @@ class Settings:
     owner_id
         Tells this cluster's groups from those of others; None: the UID of the kube-system namespace.
     resync_seconds
-        How often what is known of the cluster is compared with it; every sixth time everything is looked at,
-        although nothing was heard of it.
+        How often everything is looked at although nothing was heard of it.
     sweep_seconds
         How often it is asked what has changed in Entra and Azure.
     stalled_seconds
@@ -55,7 +54,7 @@ class Settings:
     graph_url: str = "https://graph.microsoft.com"
     arm_url: str = "https://management.azure.com"
     workers: int = 16
-    resync_seconds: float = 600.0
+    resync_seconds: float = 3600.0
     sweep_seconds: float = 60.0
     stalled_seconds: float = 60.0
     replication_seconds: float = 120.0

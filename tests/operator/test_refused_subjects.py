@@ -29,6 +29,7 @@ SOME = "at least one of clusterRoles, rules and azureRoles must be given"
 A_RULE = "a rule must have apiGroups and resources, or nonResourceURLs and none of these"
 A_CLUSTER_ROLE = "must be the name of a ClusterRole"
 A_DEFINITION = "must be a role definition id"
+NO_ID = "name must not contain a slash and must not be a GUID"
 
 
 def spec(subject: Body | None = None, **fields: Any) -> Body:
@@ -172,7 +173,10 @@ REFUSED: dict[str, tuple[Body, str, str]] = {
     "a custom role without actions": (custom(dataActions=None), CUSTOM, "at least one of actions and"),
     "a custom role with no actions": (custom(dataActions=[]), CUSTOM, "at least one of actions and"),
     "a custom role without name": (custom(name=None), f"{CUSTOM}.name", "Required value"),
-    "a custom role like an id": (custom(name="/x"), f"{CUSTOM}.name", "must not begin with a slash"),
+    "a custom role like an id": (custom(name="/x"), f"{CUSTOM}.name", NO_ID),
+    "a custom role with a slash": (custom(name="x/y"), f"{CUSTOM}.name", NO_ID),
+    "a custom role that ends like an id": (custom(name=f"x/{GUID}"), f"{CUSTOM}.name", NO_ID),
+    "a custom role that is a GUID": (custom(name=GUID.upper()), f"{CUSTOM}.name", NO_ID),
     "a custom role with space": (custom(name="x "), f"{CUSTOM}.name", "no white space around it"),
     "a custom role at a resource": (
         custom(assignableScopes=[f"{SCOPE}/resourceGroups/x/providers/a/b/c"]),
@@ -181,6 +185,10 @@ REFUSED: dict[str, tuple[Body, str, str]] = {
     "a custom role nowhere": (custom(assignableScopes=[]), f"{CUSTOM}.assignableScopes", "at least 1 item"),
     "the same custom role twice": (
         spec(customRoles=[{"name": "x", "actions": ["a"]}] * 2), "spec.customRoles[1]", "Duplicate value",
+    ),
+    "a custom role twice but for case": (
+        spec(customRoles=[{"name": name, "actions": ["a"]} for name in ("a", "Pod Worker", "pod worker")]),
+        "spec.customRoles", "differ only in case",
     ),
     # Rules
     "a rule without verbs": (
@@ -296,6 +304,9 @@ ACCEPTED: dict[str, Body] = {
     "everything": EVERYTHING,
     "an existing group": {**EVERYTHING, "subject": {"existingGroup": {"objectId": GUID.upper()}}},
     "a user": {**EVERYTHING, "subject": {"user": {"userPrincipalName": "o'Hara.ü@contoso.com"}}},
+    "many custom roles": spec(
+        customRoles=[{"name": f"{number:02} " + "x" * 509, "actions": ["a"]} for number in range(20)]
+    ),
     "a user by id": user(objectId=GUID),
     "an application": app(appId=GUID),
     "an application by id": app(objectId=GUID),

@@ -131,7 +131,7 @@ def test_who_is_in_the_group_under_the_id_that_was_not_found_stays() -> None:
     assert made.changes == ()
 
 
-def test_who_could_not_be_looked_up_is_held_and_so_is_everybody_else() -> None:
+def test_who_could_not_be_looked_up_by_name_is_held_and_so_is_every_other_user() -> None:
     policy = a_policy(members="a@x.io b@x.io")
     world, inventory = steady(policy)
     principals = {**world.principals, ref("b@x.io"): DOWN}

@@ -119,10 +119,12 @@ def test_custom_roles() -> None:
         "notDataActions": ["d"],
         "assignableScopes": ["/subscriptions/x"],
     }
-    found = read_policy(policy(customRoles=[whole, {"name": "Plain", "actions": ["a"]}])).custom_roles
-    assert found == (
+    also = f"of {ID}"  # an id in a name makes no id of it
+    roles = [whole, {"name": "Plain", "actions": ["a"]}, {"name": also, "actions": ["a"]}]
+    assert read_policy(policy(customRoles=roles)).custom_roles == (
         CustomRole("Pod Restarter", "May delete pods", ("a",), ("b",), ("c",), ("d",), ("/subscriptions/x",)),
         CustomRole("Plain", None, ("a",)),
+        CustomRole(also, None, ("a",)),
     )
 
 
@@ -189,6 +191,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (policy(azureRoles=[{"role": "Reader", "scope": 5}]), "spec.azureRoles[0].scope"),
     (policy(customRoles=[{"actions": ["a"]}]), "spec.customRoles[0].name"),
     (policy(customRoles=[{"name": "x", "dataActions": "a"}]), "spec.customRoles[0].dataActions"),
+    (policy(customRoles=[{"name": "x/y", "actions": ["a"]}]), "spec.customRoles[0].name"),
+    (policy(customRoles=[{"name": f"x/{ID}", "actions": ["a"]}]), "spec.customRoles[0].name"),
+    (policy(customRoles=[{"name": ID.upper(), "actions": ["a"]}]), "spec.customRoles[0].name"),
+    (
+        policy(customRoles=[{"name": name, "actions": ["a"]} for name in ("Äb", "x", "äB")]),
+        "spec.customRoles[2].name",
+    ),
     (policy(rules=[{"resources": ["pods"], "verbs": ["get"]}]), "spec.rules[0].apiGroups"),
     (policy(rules=[{"nonResourceURLs": [], "verbs": ["get"]}]), "spec.rules[0].nonResourceURLs"),
     (policy(rules=[{"nonResourceURLs": ["/x"]}]), "spec.rules[0].verbs"),

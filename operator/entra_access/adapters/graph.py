@@ -16,7 +16,8 @@ from entra_access.domain.observed import Group, Principal
 PAGE: Final = 999
 MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
-USER_FIELDS: Final = "id,userPrincipalName,displayName,userType"
+USER_FIELDS: Final = "id,userPrincipalName,displayName,userType,accountEnabled"
+MEMBER_FIELDS: Final = "id,userPrincipalName,appId,displayName,accountEnabled"
 GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
 
 
@@ -130,7 +131,7 @@ class Graph:
         group = self._client.groups.by_group_id(group_id)
         builder = group.members if relation == "members" else group.owners
         doing = f"list the group's {relation}"
-        pages = self._http.pages(builder, doing, fresh=True, select="id,userPrincipalName,appId", top=PAGE)
+        pages = self._http.pages(builder, doing, fresh=True, select=MEMBER_FIELDS, top=PAGE)
         return tuple([_principal(item) async for item in pages])
 
     async def add(self, group_id: str, relation: str, ids: Iterable[str]) -> None:
@@ -266,4 +267,5 @@ def _principal(item: Mapping[str, Any]) -> Principal:
     name = item.get("userPrincipalName") or item.get("appId") or ""
     # A guest keeps such a name also where the directory calls them a member by now.
     guest = item.get("userType") == "Guest" or "#EXT#" in name.upper()
-    return Principal(item["id"], kind, name, item.get("displayName") or "", guest=guest)
+    enabled = item.get("accountEnabled") is not False
+    return Principal(item["id"], kind, name, item.get("displayName") or "", guest=guest, enabled=enabled)

@@ -4,7 +4,8 @@ The API server has checked them against the CRD's schema. What is read here may 
 a schema changed, so nothing is taken for granted: what does not fit is an `InvalidFieldError` with its path.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from entra_access.api.names import GRANT, GROUP, POLICY
@@ -38,6 +39,7 @@ from entra_access.api.resources import (
 Body = Mapping[str, Any]
 _MEMBERS: Final = (*(kind.value for kind in PrincipalKind), POLICY_MEMBER)
 _OWNERS: Final = (PrincipalKind.USER.value, PrincipalKind.SERVICE_PRINCIPAL.value)
+_GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def read_meta(body: Body) -> Meta:
@@ -87,7 +89,7 @@ def read_policy(body: Body) -> AccessPolicy:
         meta=read_meta(body),
         subject=_read_subject(spec.child("subject"), adoption),
         azure_roles=spec.each("azureRoles", _read_azure_role),
-        custom_roles=spec.each("customRoles", _read_custom_role),
+        custom_roles=_read_custom_roles(spec),
         cluster_roles=spec.texts("clusterRoles"),
         rules=spec.each("rules", _read_cluster_rule),
         namespaces=spec.each("namespaces", _read_namespace_access),
@@ -160,9 +162,29 @@ def _read_azure_role(node: Node) -> AzureRole:
     return AzureRole(node.text("role"), node.optional_text("scope") or CLUSTER_SCOPE)
 
 
+def _read_custom_roles(spec: Node) -> tuple[CustomRole, ...]:
+    roles = spec.each("customRoles", _read_custom_role)
+    _all_different("spec.customRoles", (role.name for role in roles))
+    return roles
+
+
+def _all_different(path: str, names: Iterable[str]) -> None:
+    """Azure's names have no case: two that differ only in that would be one role, written by turns."""
+    first: dict[str, str] = {}
+    for index, name in enumerate(names):
+        same = first.setdefault(name.lower(), f"{path}[{index}]")
+        if same != f"{path}[{index}]":
+            message = f"must differ from the name of {same} in more than case; rename one of them"
+            raise InvalidFieldError(f"{path}[{index}].name", message)
+
+
 def _read_custom_role(node: Node) -> CustomRole:
+    name = node.text("name")
+    if "/" in name or _GUID.fullmatch(name):
+        # A role that is given by id is told by the GUID at the end.
+        raise InvalidFieldError(f"{node.path}.name", "must not contain a slash and must not be a GUID")
     return CustomRole(
-        name=node.text("name"),
+        name=name,
         description=node.optional_text("description"),
         actions=node.texts("actions"),
         not_actions=node.texts("notActions"),

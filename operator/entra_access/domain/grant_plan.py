@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
 from entra_access.api.resources import Meta, NamespaceGrant
@@ -26,6 +27,9 @@ from entra_access.domain.plan import (
 from entra_access.domain.role_plan import ASSIGNMENT, WishedRole, plan_assignments
 from entra_access.domain.warnings import grant_warnings
 
+POLICY_DELETED: Final = "PolicyDeleted"
+POLICY_DELETING: Final = "PolicyDeleting"
+
 
 def plan_grant(
     grant: NamespaceGrant,
@@ -33,16 +37,16 @@ def plan_grant(
     world: GrantWorld,
     inventory: tuple[Item, ...],
     now: datetime,
-    known: Subject | None = None,
+    *,
+    had: bool = False,
 ) -> Plan:
     """What makes the access in one namespace as the grant and its policy's ceiling say.
 
-    `known` is who had the access when that was seen last: it tells a policy that was deleted from one that is
-    yet to come.
+    `had`: its policy was there before, so one that is not there was deleted and is not yet to come.
     """
     given = world.policy.policy.ceiling if world.policy and world.policy.policy else None
     end = expiry(grant, given)
-    refusal, gives_nothing = _refusal(grant, world, now, known)
+    refusal, gives_nothing = _refusal(grant, world, now, had=had)
     if refusal and not gives_nothing:
         return replace(_unchanged(refusal, world, inventory), expires_at=stamp(end) if end else "")
     subject = _subject(world.policy)
@@ -54,7 +58,6 @@ def plan_grant(
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
         wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
-    gone = world.policy is None or world.policy.deleting
     children = plan_children(wanted, world.children, inventory)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
     findings += roles.findings
@@ -72,7 +75,7 @@ def plan_grant(
         changes=(*children.additions, *roles.additions, *children.removals, *roles.removals),
         findings=tuple(findings),
         differences=(*roles.differences, *children.differences),
-        subject=subject or (known if gone else None),
+        subject=subject,
         counts=counts,
         inventory=(*roles.inventory, *children.inventory),
         summary=_summary(subject, counts),
@@ -128,7 +131,7 @@ def _subject(view: PolicyView | None) -> Subject | None:
 
 
 def _refusal(
-    grant: NamespaceGrant, world: GrantWorld, now: datetime, known: Subject | None
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool
 ) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
     view = world.policy
@@ -143,17 +146,17 @@ def _refusal(
     over = expired(grant, given, now)
     if over:
         return over, True
-    if view is None and known:
+    if view is None and had:
         message = (
             f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again or delete this"
         )
-        return policy(Severity.STALLED, "PolicyDeleted", message), True
+        return policy(Severity.STALLED, POLICY_DELETED, message), True
     if view is None:
         message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
         return policy(Severity.WAITING, "PolicyNotFound", message), True
     if view.deleting:
         message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
-        return policy(Severity.STALLED, "PolicyDeleting", message), True
+        return policy(Severity.STALLED, POLICY_DELETING, message), True
     if view.policy is None:
         message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
         return policy(Severity.WAITING, "PolicyUnreadable", message), False

@@ -1,7 +1,7 @@
 """The part of a policy's plan that is about the group which the policy makes: itself, members and owners."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from entra_access.api.resources import (
@@ -10,10 +10,12 @@ from entra_access.api.resources import (
     DirectorySubject,
     GroupSubject,
     Membership,
+    Meta,
     PrincipalKind,
     Reference,
 )
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import DriftItem, Item, Subject, System
+from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.changes import (
     AddPrincipals,
     CreateGroup,
@@ -21,11 +23,20 @@ from entra_access.domain.changes import (
     RestoreGroup,
     UpdateGroup,
 )
+from entra_access.domain.difference import (
+    ABSENT,
+    DELETED,
+    PRESENT,
+    Difference,
+    group_words,
+    membership,
+)
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import mail_nickname
-from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
+from entra_access.domain.marks import Marks
+from entra_access.domain.naming import digest, is_guid, mail_nickname
+from entra_access.domain.observed import Entry, Group, PolicyWorld, Principal, Seen
 from entra_access.domain.part import Part
-from entra_access.domain.subject_plan import Who
+from entra_access.domain.subject_plan import Who, disabled
 from entra_access.domain.warnings import overage
 
 GROUP: Final = "Group"
@@ -34,36 +45,83 @@ RESTORING: Final = "Restoring"
 SETTLING: Final = "Settling"
 
 
+@dataclass
+class _Held:
+    """Whose leaving waits, because it is not known who some of those that are wished for are.
+
+    Attributes
+    ----------
+    kinds
+        It is not known which ones of these kinds are wished for, so none of them leaves.
+    ids
+        Object ids that are wished for and could not be looked up.
+    names
+        Names and ids that the directory has not, though one who is in the group may be known by them.
+    """
+
+    kinds: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    wished: tuple[Reference, ...] = ()
+
+    def has(self, one: Principal) -> bool:
+        """Whether this one must stay for now."""
+        return one.kind in self.kinds or bool((self.ids | self.names) & {one.id, one.name.lower()})
+
+    def could_not_look_up(self, reference: Reference) -> None:
+        """Take note of a look-up that failed: an object id is one object, a name may be anybody's."""
+        # A service principal's GUID may be that of its application, which is not its object id.
+        if is_guid(reference.value) and reference.kind != PrincipalKind.SERVICE_PRINCIPAL.value:
+            self.ids.add(reference.value)
+        else:
+            self.kinds.add(reference.kind)
+
+
 def group_item(inventory: Iterable[Item]) -> Item | None:
     """The inventory's line for the policy's group."""
     return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
 
 
 def plan_group(
-    wish: GroupSubject, unique_name: str, world: PolicyWorld, inventory: tuple[Item, ...], now: str
+    wish: GroupSubject,
+    unique_name: str,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    now: str,
+    put_in: Marks,
+    meta: Meta,
 ) -> Who:
-    """The group, its members and owners, as they should be."""
+    """The group, its members and owners, as they should be. `put_in`: whom the operator has put into it."""
     line = group_item(inventory)
     known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     who = Who()
     _plan_group_itself(who, wish, unique_name, world, line, now)
     creating = any(isinstance(change, CreateGroup) for change in who.additions)
     group_id = None if creating else known or None
+    # What was put into another group says nothing of this one.
+    memory = _Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
+    who.unseen = True
     if not creating and (group_id is None or world.group is None):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
         who.alone = True
         return who
     visible = isinstance(world.group, Group) and not world.group.deleted
-    members = _plan_principals(wish, world, group_id) if visible or creating else Part()
+    members, held = Part(), _Held()
+    if visible or creating:
+        held = _plan_principals(members, wish, world, group_id, memory)
     if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
         _settle(who, world.group, members, line)
         return who
     if visible or creating:
-        _note_applications(members, wish, world, inventory, group_id)
+        _note_applications(members, held, wish, world, inventory, group_id)
     who.additions += members.additions
     who.removals += members.removals
     who.inventory += members.inventory
     who.findings += members.findings
+    who.differences += members.differences
+    who.entries, who.stays = members.entries, members.stays
+    faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
+    who.unseen = faults or not (visible or creating)
     who.count = members.count
     who.subject = Subject("Group", group_id or "", who.name)
     return who
@@ -85,6 +143,7 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
     told = line is not None and line.id == group.id
     who.alone = True
     who.subject = Subject("Group", group.id, group.display_name) if told else None
+    who.differences += members.differences
     if members.removals:
         message = f"those who are no members any more leave group {group.display_name} first"
         more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
@@ -95,12 +154,19 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
         who.inventory = [replace(item, id="") for item in who.inventory]
 
 
+def group_mark(display_name: str, nickname: str, description: str | None) -> str:
+    """A hash of a group's attributes."""
+    return digest(repr((display_name, nickname, description or None)))
+
+
 def _plan_group_itself(
     part: Part, wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
 ) -> None:
     """The group itself: made, restored, renamed or found as it should be."""
     since = line.since if line else now
     nickname = wish.mail_nickname or mail_nickname(wish.display_name)
+    mark = group_mark(wish.display_name, nickname, wish.description)
+    words = group_words(wish.display_name)
     match world.group:
         case Fault() as fault:
             part.findings.append(fault.finding(Link.SUBJECT, observing=True))
@@ -113,17 +179,27 @@ def _plan_group_itself(
                 create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
                 part.additions.append(create)
                 part.name = wish.display_name
+                gone = bool(line and line.id)
+                item = DriftItem(System.ENTRA, words, "", PRESENT, "deleted for good" if gone else ABSENT)
+                part.differences.append(Difference(item, create, foreign=gone))
         case Group(deleted=True) as group:
-            part.additions.append(RestoreGroup(group.id, group.display_name))
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
+            restore = RestoreGroup(group.id, group.display_name)
+            part.additions.append(restore)
+            item = DriftItem(System.ENTRA, words, "", PRESENT, DELETED)
+            part.differences.append(Difference(item, restore, foreign=bool(line and line.id == group.id)))
+            known = line.applied if line else ""
+            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=known))
             message = f"the deleted group {group.display_name} is being restored"
             part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
         case Group() as group:
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
-            _plan_attributes(part, wish, nickname, group, world)
+            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=mark))
+            _plan_attributes(part, wish, nickname, group, world, foreign=bool(line and line.applied == mark))
 
 
-def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld) -> None:
+def _plan_attributes(
+    part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld, *, foreign: bool
+) -> None:
+    """`foreign`: the attributes were as they are wished for once."""
     wanted = {"displayName": wish.display_name, "mailNickname": nickname, "description": wish.description}
     found = {
         "displayName": group.display_name,
@@ -139,7 +215,15 @@ def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group
             wanted |= {"displayName": group.display_name, "mailNickname": group.mail_nickname}
     different = tuple((name, value) for name, value in wanted.items() if value != found[name])
     if different:
-        part.additions.append(UpdateGroup(group.id, different))
+        change = UpdateGroup(group.id, different, tuple(found.items()))
+        part.additions.append(change)
+        words = group_words(wish.display_name)
+        part.differences += [
+            Difference(
+                DriftItem(System.ENTRA, words, name, value or "none", found[name] or "none"), change, foreign
+            )
+            for name, value in different
+        ]
 
 
 def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
@@ -164,23 +248,40 @@ def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
     return None
 
 
-def _plan_principals(wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> Part:
-    """Members and owners of the group, as far as the membership mode lets us."""
-    part = Part()
+@dataclass(frozen=True)
+class _Memory:
+    """What earlier passes know: whom the operator has put into the group, which is called `group`."""
+
+    meta: Meta
+    put_in: Marks
+    group: str
+
+
+def _plan_principals(
+    part: Part, wish: GroupSubject, world: PolicyWorld, group_id: str | None, memory: _Memory
+) -> _Held:
+    """Members and owners of the group, as far as the membership mode lets us. Returns which members stay."""
+    exact, held = wish.membership is Membership.EXACT, _Held()
     if wish.membership is not Membership.UNMANAGED:
-        exact = wish.membership is Membership.EXACT
+        wanted = _resolve(part, held, "members", wish.members, world)
         part.count = _plan_relation(
-            part, "members", wish.members, world.members, world, group_id, exact=exact
+            part, held, "members", wanted, world.members, group_id, memory, exact=exact
         )
     elif not isinstance(world.members, Fault):
         part.count = len(world.members)
-    exact = wish.membership is Membership.EXACT
-    _plan_relation(part, "owners", wish.owners, world.owners, world, group_id, exact=exact)
-    return part
+    of_owners = _Held()
+    owners = _resolve(part, of_owners, "owners", wish.owners, world)
+    _plan_relation(part, of_owners, "owners", owners, world.owners, group_id, memory, exact=exact)
+    return held
 
 
 def _note_applications(
-    members: Part, wish: GroupSubject, world: PolicyWorld, inventory: tuple[Item, ...], group_id: str | None
+    members: Part,
+    held: _Held,
+    wish: GroupSubject,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    group_id: str | None,
 ) -> None:
     """Write down which service principals are members, and take out those written down that must leave.
 
@@ -194,12 +295,15 @@ def _note_applications(
     wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
     members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
     listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
-    if members.unseen or not group_id:
-        return
     # One that is wished for and cannot be found just now is not one that must leave.
     wished = {str(one) for one in wish.members}
     members.removals += [
-        one for one in leave_unseen(group_id, inventory) if one.id not in listed and one.name not in wished
+        one
+        for one in leave_unseen(group_id or "", inventory)
+        if group_id
+        and one.id not in listed
+        and one.name not in wished
+        and not held.has(Principal(one.id, PrincipalKind.SERVICE_PRINCIPAL.value))
     ]
 
 
@@ -211,18 +315,18 @@ def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincip
 
 def _plan_relation(
     part: Part,
+    held: _Held,
     relation: str,
-    wished: tuple[Reference, ...],
+    wanted: dict[str, Reference],
     seen: Seen[tuple[Principal, ...]],
-    world: PolicyWorld,
     group_id: str | None,
+    memory: _Memory,
     *,
     exact: bool,
 ) -> int | None:
     """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
-    wanted, unresolved, unseen = _resolve(part, relation, wished, world)
-    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
     if isinstance(seen, Fault):
+        part.unseen = True
         part.findings.append(seen.finding(Link.MEMBERS, observing=True))
         return None
     current = {principal.id for principal in seen}
@@ -230,16 +334,67 @@ def _plan_relation(
     # Service principals in a call of their own: it needs a permission that the operator may not have.
     applications = [one for one in adding if wanted[one].kind == PrincipalKind.SERVICE_PRINCIPAL.value]
     for ids in ([one for one in adding if one not in applications], applications):
-        names = tuple(wanted[one].value for one in ids)
-        part.additions += [AddPrincipals(group_id, relation, tuple(ids), names)] if ids else []
-    # Whoever could be one of those that were not found by name, or were not seen at all, stays.
-    leaving = [p for p in seen if p.id not in wanted and not unresolved & {p.id, p.name.lower()}]
-    if not exact or unseen or not group_id:
-        leaving = []
+        if ids:
+            names = tuple(wanted[one].value for one in ids)
+            change = AddPrincipals(group_id, relation, tuple(ids), names)
+            part.additions.append(change)
+            part.differences += _missing(change, wanted, memory)
+    part.entries += [Entry(relation, str(ref), one, one in current) for one, ref in wanted.items()]
+    leaving = [one for one in seen if one.id not in wanted]
+    part.unseen = part.unseen or any(one.kind in held.kinds for one in leaving)
+    leaving = [one for one in leaving if exact and group_id and not held.has(one)]
     if relation == "owners" and not wanted:
         leaving = _but_one_user(part, seen, leaving)
-    part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
+    leaving = _approved(part, relation, held.wished, seen, leaving, memory)
+    for one in leaving:
+        name = one.name or one.display_name or one.id
+        removal = RemovePrincipal(group_id or "", relation, one.id, name)
+        part.removals.append(removal)
+        foreign = memory.put_in.known and not memory.put_in.has(relation, one.id)
+        item = membership(memory.group, relation, name, wished=False)
+        part.differences.append(Difference(item, removal, foreign))
+    part.stays |= {(relation, one.id) for one in seen if one.id not in wanted and one not in leaving}
     return len(current | wanted.keys()) - len(leaving)
+
+
+def _missing(change: AddPrincipals, wanted: dict[str, Reference], memory: _Memory) -> list[Difference]:
+    """Who is to be added, and who of them was there before."""
+    return [
+        Difference(
+            membership(memory.group, change.relation, wanted[one].value, wished=True),
+            change,
+            foreign=memory.put_in.had(change.relation, str(wanted[one]), one),
+        )
+        for one in change.ids
+    ]
+
+
+def _approved(
+    part: Part,
+    relation: str,
+    wished: tuple[Reference, ...],
+    seen: tuple[Principal, ...],
+    leaving: list[Principal],
+    memory: _Memory,
+) -> list[Principal]:
+    """Without those who may not leave yet.
+
+    More than half of those whom the operator has put in would leave, and nobody took the wish for them back:
+    then a name stands for somebody else now, or another policy's group is another one.
+    """
+    put_in, texts = memory.put_in, [str(one) for one in wished]
+    resolved = [one for one in leaving if put_in.wished(relation, one.id, texts)]
+    all_put_in = sum(put_in.has(relation, one.id) for one in seen)
+    ids = [one.id for one in resolved]
+    if 2 * len(resolved) <= all_put_in or approved(memory.meta, ids):
+        return leaving
+    names = ", ".join(sorted(one.name or one.display_name or one.id for one in resolved)[:10])
+    message = (
+        f"{len(resolved)} of {all_put_in} {relation} would leave, although the spec has not changed: {names}"
+    )
+    path = f"spec.subject.group.{relation}"
+    part.findings.append(needs_approval(memory.meta, Link.MEMBERS, ids, message, path))
+    return [one for one in leaving if one not in resolved]
 
 
 def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
@@ -259,30 +414,33 @@ def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Princip
 
 
 def _resolve(
-    part: Part, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
-) -> tuple[dict[str, Reference], set[str], bool]:
-    """The references by object id; the names that nobody has; whether one was not seen."""
+    part: Part, held: _Held, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
+) -> dict[str, Reference]:
+    """The references by object id. Who could be one that is not known now is `held`."""
     wanted: dict[str, Reference] = {}
-    unresolved: set[str] = set()
-    unseen = False
+    held.wished = wished
     for index, reference in enumerate(wished):
         path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
         match _found(reference, world, path):
             case Principal() as principal:
                 wanted[principal.id] = reference
                 part.findings += _overage(reference, principal, world, path)
+                part.findings += [] if principal.enabled else [disabled(principal, Link.MEMBERS, path)]
             case Fault() as fault:
-                unseen = True
+                held.could_not_look_up(reference)
                 part.findings.append(fault.finding(Link.MEMBERS))
             case Finding() as finding:
-                # Which group that is nobody knows now, so none of those that are members may go.
-                unseen = True
+                # Which group that is nobody knows now, or only its id.
+                if reference.kind == POLICY_MEMBER:
+                    held.kinds.add(PrincipalKind.GROUP.value)
+                else:
+                    held.ids.add(reference.value)
                 part.findings.append(finding)
             case _:
-                unresolved.add(reference.value)
+                held.names.add(reference.value)
                 message = f"there is no {reference} in the directory; correct it, or create it there"
                 part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
-    return wanted, unresolved, unseen
+    return wanted
 
 
 def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:

@@ -93,6 +93,11 @@ def assignment_id(scope: str, name: str) -> str:
     return f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
 
 
+def is_guid(text: str) -> bool:
+    """Whether the text is a GUID and nothing else."""
+    return _GUID.fullmatch(text) is not None
+
+
 def guid_in(text: str) -> str | None:
     """The GUID at the end of a role's id, or of a role given by its GUID; None where it is a name."""
     last = text.rpartition("/")[2]

@@ -37,6 +37,8 @@ class Principal:
         A user of another tenant: Kubernetes knows them by their object id.
     security
         A group that can be given access: Azure and Kubernetes take security groups only.
+    enabled
+        A user who can sign in.
     """
 
     id: str
@@ -45,6 +47,17 @@ class Principal:
     display_name: str = ""
     guest: bool = False
     security: bool = True
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A member or owner who is wished for; `there`: it is in the group already."""
+
+    relation: str
+    reference: str
+    id: str
+    there: bool
 
 
 @dataclass(frozen=True)

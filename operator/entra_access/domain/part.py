@@ -6,6 +6,7 @@ from entra_access.api.status import Item
 from entra_access.domain.changes import Change
 from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Finding
+from entra_access.domain.observed import Entry
 
 
 @dataclass
@@ -19,4 +20,6 @@ class Part:
     inventory: list[Item] = field(default_factory=list)
     count: int | None = None  # None where it was not seen
     unseen: bool = False  # something that it depends on could not be looked at
+    entries: list[Entry] = field(default_factory=list)
+    stays: set[tuple[str, str]] = field(default_factory=set)
     name: str = ""  # the display name that the group will have; empty where it is not seen now

@@ -21,6 +21,7 @@ from entra_access.domain.children import (
 )
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
 from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.observed import Entry
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Plan:
         Links of the chain that this resource does not have.
     expires_at
         When the access ends; empty where it lasts.
+    entries
+        The members and owners of the group that are wished for; None where they were not seen.
+    stays
+        Relation and object id of those that are in the group and are not wished for, and stay for now.
     """
 
     changes: tuple[Change, ...] = ()
@@ -64,6 +69,8 @@ class Plan:
     gone: frozenset[str] = frozenset()
     without: frozenset[Link] = frozenset()
     expires_at: str = ""
+    entries: tuple[Entry, ...] | None = None
+    stays: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)

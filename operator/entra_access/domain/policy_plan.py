@@ -20,6 +20,7 @@ from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.foreign_plan import plan_foreign, satisfied
 from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
+from entra_access.domain.marks import Marks
 from entra_access.domain.naming import unique_name
 from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.place import Place
@@ -38,15 +39,17 @@ def plan_policy(
     inventory: tuple[Item, ...],
     now: str,
     known: Subject | None = None,
+    put_in: Marks | None = None,
 ) -> Plan:
     """What makes all that a policy asks for as it should be.
 
     `known` is who got the access when that was found out last; it counts only while it cannot be seen.
+    `put_in` are those whom the operator has put into the group.
     """
     match policy.subject:
         case GroupSubject() as wish:
             name = unique_name(place.owner_id, policy.meta.name)
-            who = plan_group(wish, name, world, inventory, now)
+            who = plan_group(wish, name, world, inventory, now, put_in or Marks(), policy.meta)
         case DirectorySubject() as wish:
             who = plan_directory_subject(policy, wish, world, known)
         case ServiceAccountSubject() as wish:
@@ -76,6 +79,8 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
         tuple(who.additions),
         tuple(who.findings),
         tuple(who.differences),
+        entries=None if who.unseen else tuple(who.entries),
+        stays=frozenset(who.stays),
         subject=who.subject,
         inventory=kept,
         claims=claims,
@@ -132,6 +137,8 @@ def _whole(
         summary=_summary(subject, counts),
         claims=roles.claims,
         gone=gone,
+        entries=None if who.unseen else tuple(who.entries),
+        stays=frozenset(who.stays),
     )
 
 

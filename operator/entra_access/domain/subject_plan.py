@@ -6,6 +6,7 @@ from typing import Final
 from entra_access.api.names import SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import AccessPolicy, DirectorySubject, PrincipalKind, ServiceAccountSubject
 from entra_access.api.status import Subject
+from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import token_name
@@ -61,7 +62,11 @@ def plan_directory_subject(
             who.subject = known if known and known.reference == str(reference) else None
         case Principal() as principal:
             refusal = _refused(wish, principal)
-            if refusal:
+            other = _another(policy, wish, principal, known)
+            if other:
+                who.findings.append(other)
+                who.subject = known
+            elif refusal:
                 who.findings.append(refusal)
             else:
                 who.subject = _subject(wish, principal)
@@ -75,6 +80,23 @@ def plan_directory_subject(
             )
             who.findings.append(_stalled("SubjectNotFound", message, wish.path))
     return who
+
+
+def _another(
+    policy: AccessPolicy, wish: DirectorySubject, principal: Principal, known: Subject | None
+) -> Finding | None:
+    """The same name stands for somebody else now, to whom all the access would move."""
+    same = known and known.object_id and known.reference == str(wish.reference)
+    if not (known and same) or known.object_id == principal.id:
+        return None
+    ids = (known.object_id, principal.id)
+    if approved(policy.meta, ids):
+        return None
+    message = (
+        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), and all access "
+        "would move to it"
+    )
+    return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
 
 
 def _refused(wish: DirectorySubject, principal: Principal) -> Finding | None:
@@ -116,6 +138,8 @@ def _oddities(policy: AccessPolicy, wish: DirectorySubject, principal: Principal
     """A user of this tenant by object id: right for Azure, and unknown to Kubernetes RBAC."""
     bound = policy.cluster_roles or policy.rules or policy.ceiling or policy.namespaces
     user = wish.reference.kind == PrincipalKind.USER.value
+    if not principal.enabled:
+        return [disabled(principal, Link.SUBJECT, wish.path)]
     if not (user and wish.reference.form and bound and principal.name and not principal.guest):
         return []
     message = (
@@ -123,6 +147,12 @@ def _oddities(policy: AccessPolicy, wish: DirectorySubject, principal: Principal
         f"bindings to the object id give nothing; use user: {{userPrincipalName: {principal.name}}}"
     )
     return [Finding(Link.SUBJECT, Severity.WARNING, "KnownByName", message, wish.path)]
+
+
+def disabled(principal: Principal, link: Link, path: str) -> Finding:
+    """A warning of a user who is disabled."""
+    message = f"{principal.name or principal.id} is disabled in Entra and cannot sign in"
+    return Finding(link, Severity.WARNING, "UserDisabled", message, path)
 
 
 def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, world: PolicyWorld) -> Who:

@@ -27,7 +27,7 @@ from entra_access.domain.changes import (
 from entra_access.domain.children import ROLE_KINDS, Child
 from entra_access.domain.definition_plan import definition_item, definition_mark
 from entra_access.domain.faults import Fault, Finding, Taken
-from entra_access.domain.group_plan import GROUP
+from entra_access.domain.group_plan import GROUP, group_mark
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
@@ -176,7 +176,10 @@ class Applier:
                     change.unique_name, change.display_name, change.mail_nickname, change.description
                 )
                 applied.group_id = group.id
-                applied.made.append(Item(System.ENTRA, GROUP, change.unique_name, group.id, now))
+                mark = group_mark(change.display_name, change.mail_nickname, change.description)
+                applied.made.append(
+                    Item(System.ENTRA, GROUP, change.unique_name, group.id, now, applied=mark)
+                )
             case RestoreGroup():
                 await self._graph.restore_group(change.group_id)
             case UpdateGroup():

@@ -1,14 +1,14 @@
 """What a pass says of drift: what it put right, what is left, and how both are told."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entra_access.api.drift import DRIFTED, IN_SYNC, UNKNOWN, DriftCheck
 from entra_access.api.resources import Mode
 from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem
 from entra_access.domain.changes import Change
 from entra_access.domain.difference import Difference, acted, differences_of
-from entra_access.domain.faults import Finding, Severity
+from entra_access.domain.faults import Finding, Severity, Taken
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
@@ -53,9 +53,14 @@ def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ..
     Who only observes is told all of it; else a wish that is not fulfilled yet is no drift.
     """
     done = {id(change) for change in applied.done}
+    refused = zip(applied.failed, applied.findings, strict=True)
+    taken = {id(change) for change, finding in refused if finding.reason == Taken.reason}
     items = []
     for one in all_differences(plan):
-        if one.change is None or (mode is Mode.OBSERVE and id(one.change) not in done):
+        if id(one.change) in taken:
+            # Whether ours was there before, its place is not free.
+            items.append(replace(one.item, found="an object of another hand", action=PENDING))
+        elif one.change is None or (mode is Mode.OBSERVE and id(one.change) not in done):
             items.append(acted(one.item, REPORTED))
         elif one.foreign and id(one.change) not in done:
             items.append(acted(one.item, PENDING))

@@ -31,7 +31,8 @@ from entra_access.domain.definition_plan import DEFINITION
 from entra_access.domain.effective import effective_by
 from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import Finding, Link, Replicating, Severity
-from entra_access.domain.group_plan import RESTORING, SETTLING
+from entra_access.domain.group_plan import GROUP, RESTORING, SETTLING
+from entra_access.domain.marks import Marks, marks, read_marks
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
@@ -105,7 +106,7 @@ def make_status(
     subject = _subject(old, plan, applied, findings)
     counts = _counts(meta, old, plan, applied)
     conditions = _conditions(meta, plan, findings, subject, counts)
-    conditions += _drifted(meta, plan, applied, findings, look)
+    conditions = _with_drift(conditions, _drifted(meta, plan, applied, findings, look))
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
@@ -115,8 +116,35 @@ def make_status(
         effective_by=effective_by(old.effective_by, applied.done, now),
         mode=look.mode.value,
         expires_at=plan.expires_at,
+        member_marks=_marks(old, plan, applied),
         drift=merge_drift(old.drift, drift_check(plan, applied, findings, look), stamp(now)),
     )
+
+
+def _marks(old: Status, plan: Plan, applied: Applied) -> str:
+    """Whom the operator has put into the group, after the pass. What was not seen stays as it was known."""
+    if Link.MEMBERS in plan.without:
+        return ""
+    if plan.entries is None:
+        return old.member_marks
+    added = {
+        (change.relation, one)
+        for change in applied.done
+        if isinstance(change, AddPrincipals)
+        for one in change.ids
+    }
+    inside = [one for one in plan.entries if one.there or (one.relation, one.id) in added]
+    kept = {
+        (change.relation, change.id)
+        for change in plan.changes
+        if isinstance(change, RemovePrincipal) and change not in applied.done
+    }
+    stay = read_marks(old.member_marks).of(kept | plan.stays)
+    wished = marks((one.relation, one.reference, one.id) for one in inside)
+    # Who was taken out by another hand, and is not put back yet, is still one whom the operator had put in.
+    missing = [one for one in plan.entries if one not in inside]
+    lacking = read_marks(old.member_marks).of((one.relation, one.id) for one in missing)
+    return str(Marks(wished.pairs | stay.pairs | lacking.pairs, known=True))
 
 
 def _drifted(
@@ -128,6 +156,14 @@ def _drifted(
         return []
     reason, texts = drifted(items, findings, look.mode)
     return [Condition(ConditionType.DRIFTED, "True", reason, _some(texts), meta.generation)]
+
+
+def _with_drift(conditions: list[Condition], drifted: list[Condition]) -> list[Condition]:
+    """All is well says so with a hint where something is odd."""
+    ready, *others = conditions
+    if drifted and ready.status == "True":
+        ready = replace(ready, message=f"{ready.message}; see condition {ConditionType.DRIFTED}")
+    return [ready, *others, *drifted]
 
 
 def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, int]:
@@ -191,6 +227,8 @@ def merge_inventory(
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
         known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
+    if any(isinstance(change, UpdateGroup) for change in (*applied.held, *applied.failed)):
+        _not_applied(known, before)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
     return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
@@ -200,6 +238,13 @@ def _key(item: Item) -> tuple[str, ...]:
     """A role can be assigned anew to another group while the old assignment is still to go, so by id."""
     name = item.id.lower() if item.system is System.AZURE else item.name
     return (item.system.value, item.kind, name)
+
+
+def _not_applied(known: dict[tuple[str, ...], Item], before: Mapping[tuple[str, ...], Item]) -> None:
+    """The group's attributes are not as the plan counts on: what was applied last is what was before."""
+    for key, item in known.items():
+        if item.system is System.ENTRA and item.kind == GROUP:
+            known[key] = replace(item, applied=before[key].applied if key in before else "")
 
 
 def _line_key(change: Change) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from entra_access.api.status import ConditionType, Status, System, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
-from entra_access.domain.grant_plan import plan_grant
+from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.inventory import announced
+from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
@@ -241,9 +242,10 @@ class Reconciler:
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            plan = plan_grant(resource, self._place, world, old.inventory, now, old.subject)
+            plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
-            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject)
+            put_in = read_marks(old.member_marks)
+            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
         else:
             raise TypeError("the world of another kind")
         if noted:
@@ -285,3 +287,9 @@ class Reconciler:
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
         )
+
+
+def _had_policy(old: Status) -> bool:
+    """Whether the policy of a grant was there before; only how its absence is told depends on it."""
+    stalled = old.condition(ConditionType.STALLED)
+    return bool(old.subject or (stalled and stalled.reason in {POLICY_DELETED, POLICY_DELETING}))

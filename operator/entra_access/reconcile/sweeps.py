@@ -1,26 +1,27 @@
 """The slow round: looks at everything again, also at what no watch would tell."""
 
 import asyncio
-import itertools
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import CHILD_KINDS, GRANT, MANAGED_SELECTOR, POLICY
 from entra_access.domain.faults import Fault
 from entra_access.reconcile.cache import Key, WatchCache
 
-LOOK_EVERY = 6
+COMPARE_SECONDS: Final = 600.0
 logger = logging.getLogger(__name__)
 
 
 class Sweeps:
-    """Every `interval` seconds, give or take a fifth: compare the cache with full lists.
+    """Every `interval` seconds, give or take a fifth: look at everything that may be in Entra and Azure too.
 
-    A watch that breaks off for long begins anew with a list, and what was deleted meanwhile is in neither.
-    In every sixth round all is looked at that may be in Entra and Azure too: the rounds over those show what
-    has changed there, and not what they cannot know of.
+    The rounds over those show what has changed there, and not what they cannot know of. At least every ten
+    minutes the cache is compared with full lists: a watch that breaks off for long begins anew with a list,
+    and what was deleted meanwhile is in neither.
     """
 
     def __init__(
@@ -37,14 +38,17 @@ class Sweeps:
 
     async def run(self) -> None:
         """Go round until cancelled."""
-        for number in itertools.count(1):
-            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+        looked = time.monotonic()
+        while True:
+            pause = min(self._interval, COMPARE_SECONDS)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
             try:
                 await self.compare()
             except Fault as fault:
                 logger.warning("a round over all objects was not finished: %s", fault.message)
-            if number % LOOK_EVERY:
+            if time.monotonic() - looked < self._interval * 0.8:
                 continue
+            looked = time.monotonic()
             # Spread over the interval, so that a round never is a rush on Graph and ARM.
             for key in filter(self._cache.needs_azure, self._cache.keys()):
                 self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - likewise
