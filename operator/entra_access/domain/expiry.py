@@ -4,21 +4,23 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.resources import Ceiling, NamespaceGrant
-from entra_access.api.times import moment, stamp
+from entra_access.api.times import moment, span, stamp
 from entra_access.domain.faults import Finding, Link, Severity
 
 EXPIRED: Final = "Expired"
 
 
 def expiry(grant: NamespaceGrant, ceiling: Ceiling | None) -> datetime | None:
-    """When the access ends; None: it lasts.
+    """When the access ends, to the second as Kubernetes writes it; None: it lasts.
 
     Without a time of its own a grant ends so long after it was made as its policy lets grants last: to apply
     the same YAML again does not begin that anew.
     """
     made = moment(grant.meta.created)
-    if grant.expires_at or ceiling is None or ceiling.max_duration is None or made is None:
-        return grant.expires_at
+    if grant.expires_at:
+        return grant.expires_at.replace(microsecond=0)
+    if ceiling is None or ceiling.max_duration is None or made is None:
+        return None
     return made + ceiling.max_duration
 
 
@@ -31,7 +33,7 @@ def too_long(grant: NamespaceGrant, ceiling: Ceiling | None) -> Finding | None:
     if grant.expires_at <= latest:
         return None
     message = (
-        f"AccessPolicy {grant.policy} lets a grant last {ceiling.max_duration} at most; "
+        f"AccessPolicy {grant.policy} lets a grant last {span(ceiling.max_duration)} at most; "
         f"set a time until {stamp(latest)}"
     )
     return Finding(Link.CEILING, Severity.STALLED, "BeyondCeiling", message, "spec.expiresAt")

@@ -139,8 +139,10 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._unreadable(meta, old, error)
         else:
-            await self._bindings_first(resource, old, now)
-            plan = await self._plan(resource, old, now)
+            end = await self._bindings_first(resource, old, now)
+            world = await self._look(resource, old, now, end)
+            now = self._clock()  # to look can take long
+            plan = self._planned(resource, world, old, now)
         mode = self._mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
@@ -151,14 +153,15 @@ class Reconciler:
         self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
-        return replace(then, due=self._until(plan.expires_at))
+        return replace(then, due=self._until(plan.expires_at, now))
 
-    def _until(self, end: str) -> float | None:
-        """In how many seconds that is; None where it is no time, or is over."""
+    def _until(self, end: str, planned: datetime) -> float | None:
+        """In how many seconds that is; None where it is no time, or was over when it was planned."""
         then = moment(end)
-        left = (then - self._clock()).total_seconds() if then else 0.0
+        if then is None or then <= planned:
+            return None
         # Not too far ahead: clocks are set, and machines sleep.
-        return min(left, LOOK_AHEAD) if left > 0 else None
+        return min(max((then - self._clock()).total_seconds(), 0.0), LOOK_AHEAD)
 
     async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
         """Make the changes of a plan that may be made now. Returns it with what there is to say."""
@@ -169,11 +172,13 @@ class Reconciler:
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
-    async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
+    async def _look(
+        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime, end: str
+    ) -> PolicyWorld | GrantWorld:
         looking = asyncio.create_task(self._gather(resource, old, now))
         try:
-            await self._follow(resource, looking)
-            return self._planned(resource, await looking, old, now)
+            await self._follow(resource, looking, end)
+            return await looking
         finally:
             looking.cancel()
 
@@ -185,18 +190,23 @@ class Reconciler:
         return await self._gatherer.policy(resource, old, now)
 
     async def _follow(
-        self, resource: AccessPolicy | NamespaceGrant, looking: "asyncio.Task[PolicyWorld | GrantWorld]"
+        self,
+        resource: AccessPolicy | NamespaceGrant,
+        looking: "asyncio.Task[PolicyWorld | GrantWorld]",
+        end: str,
     ) -> None:
         """While Entra and Azure are looked at, do at once what news from the cluster asks for.
 
-        They can take as long as a time-out to answer, and nobody else works on this resource meanwhile.
+        They can take as long as a time-out to answer, and nobody else works on this resource meanwhile. That
+        the time of a grant is over, its `end`, is such news.
         """
         key = key_of(resource.meta)
         news = self._news[key] = asyncio.Event()
         try:
             while not looking.done():
                 coming = asyncio.create_task(news.wait())
-                await asyncio.wait({looking, coming}, return_when=asyncio.FIRST_COMPLETED)
+                left = self._until(end, self._clock())
+                await asyncio.wait({looking, coming}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 coming.cancel()
                 if looking.done():
                     return
@@ -205,7 +215,7 @@ class Reconciler:
                 now = read_meta(body) if body else None
                 # Another wish is for the next pass, which is due already.
                 if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
-                    await self._bindings_first(resource, read_status(body), self._clock())
+                    end = await self._bindings_first(resource, read_status(body), self._clock())
         finally:
             self._news.pop(key, None)
 
@@ -244,15 +254,15 @@ class Reconciler:
 
     async def _bindings_first(
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> None:
+    ) -> str:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: who the subject is, and nothing of members and roles.
+        them: who the subject is, and nothing of members and roles. Returns when the access ends.
         """
         key = key_of(resource.meta)
         if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
-            return
+            return ""
         if isinstance(resource, NamespaceGrant):
             local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
         else:
@@ -261,11 +271,11 @@ class Reconciler:
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
-        if not plan.changes:
-            return
-        plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
-        self._report.tell_of(resource.meta, old, old, plan, applied)
-        self._report.remember(resource.meta, put_right(plan, applied))
+        if plan.changes:
+            plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
+            self._report.tell_of(resource.meta, old, old, plan, applied)
+            self._report.remember(resource.meta, put_right(plan, applied))
+        return plan.expires_at
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
