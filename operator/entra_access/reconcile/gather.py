@@ -216,13 +216,15 @@ class Gatherer:
         world = await self.grant_local(grant, status)
         if not self._cache.needs_azure(_key(grant.meta)):
             return replace(world, assignments=())
-        roles, own = self._granted_roles(grant, world)
+        roles, own = self._granted_roles(grant, world, now)
         scope = self._place.namespace_scope(grant.meta.namespace or "")
         azure = await self._azure.world(roles, [scope], status)
         azure["roles"] = {**world.roles, **azure["roles"], **own}
         return replace(world, **azure)
 
-    def _granted_roles(self, grant: NamespaceGrant, world: GrantWorld) -> tuple[set[str], dict[str, str]]:
+    def _granted_roles(
+        self, grant: NamespaceGrant, world: GrantWorld, now: datetime
+    ) -> tuple[set[str], dict[str, str]]:
         """The Azure roles that must be looked up, and the GUIDs of the policy's own ones.
 
         None where the grant is refused for what is known already, so that whoever writes such grants, with
