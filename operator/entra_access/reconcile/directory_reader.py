@@ -26,13 +26,15 @@ from entra_access.domain.naming import adopted_name, unique_name
 from entra_access.domain.observed import Group, Principal, Seen
 from entra_access.domain.place import Place
 from entra_access.reconcile.seeing import each, nothing, seen
-from entra_access.reconcile.shared import Shared
+from entra_access.reconcile.shared import Shared, SharedEach
 
 logger = logging.getLogger(__name__)
 DELETED_GROUPS_SECONDS: Final = 2.0
 GROUPS_OF_SECONDS: Final = 6 * 3600.0
 """How seldom it is counted in how many groups a service principal is."""
 GROUPS_OF_RETRY_SECONDS: Final = 600.0
+NAME_SECONDS: Final = 3600.0
+"""For so long the name of somebody who changed something is believed."""
 
 
 class DirectoryReader:
@@ -42,6 +44,7 @@ class DirectoryReader:
         self._place = place
         self._graph = graph
         self._deleted = Shared(graph.deleted_groups, DELETED_GROUPS_SECONDS)
+        self._names = SharedEach(self._name, NAME_SECONDS)
         self._groups_of: dict[str, tuple[int, float]] = {}
 
     async def group(
@@ -131,6 +134,19 @@ class DirectoryReader:
         if fault:
             return fault
         return (*members, *(one for one, there in zip(missing, found, strict=True) if there))
+
+    async def names(self, ids: Iterable[str]) -> dict[str, str]:
+        """What people call those who have these object ids; who cannot be found is left out."""
+        wanted = list(ids)
+        found = await asyncio.gather(*(seen(self._names.get(one)) for one in wanted))
+        return {one: name for one, name in zip(wanted, found, strict=True) if name and isinstance(name, str)}
+
+    async def _name(self, object_id: str) -> str:
+        for kind in (PrincipalKind.USER, PrincipalKind.SERVICE_PRINCIPAL):
+            found = await self._graph.principal(Reference(kind.value, object_id, "objectId"))
+            if found:
+                return found.name if kind is PrincipalKind.USER else found.display_name
+        return ""
 
     async def groups_of(self, principals: Iterable[Principal]) -> dict[str, int]:
         """In how many groups each service principal is, as it was counted last; not counted: left out."""

@@ -25,7 +25,7 @@ from entra_access.domain.faults import Fault, Unavailable
 from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
-from entra_access.domain.naming import assignment_id, token_name
+from entra_access.domain.naming import assignment_id, guid_in, token_name
 from entra_access.domain.observed import (
     AccountWorld,
     Assignment,
@@ -37,6 +37,7 @@ from entra_access.domain.observed import (
     Principal,
 )
 from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -289,6 +290,23 @@ class Gatherer:
     def role_made(self) -> None:
         """The operator has made or changed a custom role, which others may wait for."""
         self._azure.role_made()
+
+    async def named(self, plan: Plan) -> Plan:
+        """The plan with the names of those who changed something in Azure, which tells object ids only."""
+        ids = {guid_in(one.item.changed_by) for one in plan.differences} - {None}
+        if not ids:
+            return plan
+        names = await self._directory.names(one for one in ids if one)
+        return replace(
+            plan,
+            differences=tuple(
+                replace(
+                    one,
+                    item=replace(one.item, changed_by=names.get(one.item.changed_by, one.item.changed_by)),
+                )
+                for one in plan.differences
+            ),
+        )
 
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""

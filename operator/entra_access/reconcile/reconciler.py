@@ -142,7 +142,7 @@ class Reconciler:
             end = await self._bindings_first(resource, old, now)
             world = await self._look(resource, old, now, end)
             now = self._clock()  # to look can take long
-            plan = self._planned(resource, world, old, now)
+            plan = await self._gatherer.named(self._planned(resource, world, old, now))
         mode = self._mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
