@@ -146,7 +146,8 @@ def _refusal(
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:
         message = f"waiting for AccessPolicy {grant.policy} to have its subject"
-        return _of_policy(Severity.WAITING, "SubjectNotReady", message), False
+        # Whoever had the access before has it still.
+        return replace(_of_policy(Severity.WAITING, "SubjectNotReady", message), unseen=True), False
     return None, False
 
 

@@ -146,11 +146,12 @@ class ForeignBinding:
 
 @dataclass(frozen=True)
 class Namespace:
-    """What is known of a namespace."""
+    """What is known of a namespace, as it was at a resource version."""
 
     labels: Mapping[str, str]
     ending: bool
     uid: str = field(default="", compare=False)
+    version: str = field(default="0", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +247,16 @@ class PolicyWorld(AzureWorld):
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What others need to know of a policy. `unreadable` says why the spec cannot be used."""
+    """What others need to know of a policy.
+
+    Attributes
+    ----------
+    unreadable
+        Why the spec cannot be used.
+    subject
+        Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
+        what the spec allows now was not meant for them.
+    """
 
     name: str
     deleting: bool

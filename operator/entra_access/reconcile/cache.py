@@ -22,6 +22,7 @@ from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView
+from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
@@ -38,6 +39,13 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class _Known(NamedTuple):
+    """Which object it is, and as of when."""
+
+    uid: str
+    version: str
 
 
 def _newer(body: Body, version: str | None) -> bool:
@@ -62,7 +70,7 @@ class WatchCache:
         self._children: dict[ChildRef, SeenChild] = {}
         self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
         self._namespaces: dict[str, Namespace] = {}
-        self._cluster_roles: dict[str, str] = {}
+        self._cluster_roles: dict[str, _Known] = {}
         self._relations = PolicyRelations()
         self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
@@ -127,6 +135,10 @@ class WatchCache:
 
     def identities(self, kind: Kind) -> dict[tuple[str | None, str], str]:
         """Namespace and name of each object of the kind, with the UID; for comparing with a full list."""
+        if kind is NAMESPACE:
+            return {(None, name): one.uid for name, one in self._namespaces.items()}
+        if kind is CLUSTER_ROLE:
+            return {(None, name): one.uid for name, one in self._cluster_roles.items()}
         if kind in CHILD_KINDS:
             return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
@@ -195,8 +207,9 @@ class WatchCache:
             del self._namespaces[name]
             return self._policies_for(self._relations.of_namespace(name, was, None))
         concerned = set()
-        if kind is CLUSTER_ROLE and uid in {None, self._cluster_roles.get(name)}:
-            self._cluster_roles.pop(name, None)
+        role = self._cluster_roles.get(name) if kind is CLUSTER_ROLE else None
+        if role and uid in {None, role.uid}:
+            del self._cluster_roles[name]
             concerned = self._users_of_cluster_role(name)
         if kind is SERVICE_ACCOUNT:
             concerned = self._policies_for(self._relations.of_account(namespace, name))
@@ -240,7 +253,7 @@ class WatchCache:
             deleting=meta.deleting,
             policy=policy,
             unreadable=unreadable,
-            subject=subject,
+            subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
@@ -318,8 +331,12 @@ class WatchCache:
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
-        found = Namespace(meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"])
         old = self._namespaces.get(meta["name"])
+        if old and not _newer(body, old.version):
+            return set()
+        found = Namespace(
+            meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"], meta["resourceVersion"]
+        )
         self._namespaces[meta["name"]] = found
         if old == found:
             return set()
@@ -330,9 +347,11 @@ class WatchCache:
         return {Key(POLICY.kind, None, name) for name in names if name in self._views}
 
     def _put_cluster_role(self, body: Body) -> set[Key]:
-        name = body["metadata"]["name"]
-        known = name in self._cluster_roles
-        self._cluster_roles[name] = body["metadata"]["uid"]
+        meta = body["metadata"]
+        name, known = meta["name"], self._cluster_roles.get(meta["name"])
+        if known and not _newer(body, known.version):
+            return set()
+        self._cluster_roles[name] = _Known(meta["uid"], meta["resourceVersion"])
         concerned = set() if known else self._users_of_cluster_role(name)
         # One that lost its label is still known by what it was.
         ours = is_ours(body) or ChildRef(CLUSTER_ROLE, None, name) in self._children
