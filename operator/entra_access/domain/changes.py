@@ -62,13 +62,17 @@ class UpdateGroup(Change):
 
 @dataclass(frozen=True)
 class AddPrincipals(Change):
-    """Add members or owners. `group_id` None: to the group that the same plan makes."""
+    """Add members or owners. `group_id` None: to the group that the same plan makes.
+
+    `applications`: service principals and nobody else, which needs a permission of its own.
+    """
 
     link = Link.MEMBERS
     group_id: str | None
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    applications: bool = False
 
     def __str__(self) -> str:
         return f"add {self.relation} {', '.join(self.names or self.ids)}"
@@ -76,7 +80,7 @@ class AddPrincipals(Change):
 
 @dataclass(frozen=True)
 class RemovePrincipal(Change):
-    """Take one member or owner out."""
+    """Take one member or owner out. `application`: it is a service principal."""
 
     link = Link.MEMBERS
     removal = True
@@ -84,6 +88,7 @@ class RemovePrincipal(Change):
     relation: str
     id: str
     name: str = field(default="", compare=False)
+    application: bool = False
 
     def __str__(self) -> str:
         return f"remove {self.name or self.id} from the {self.relation}"

@@ -37,6 +37,8 @@ class Principal:
         A user of another tenant: Kubernetes knows them by their object id.
     security
         A group that can be given access: Azure and Kubernetes take security groups only.
+    unified
+        A Microsoft 365 group, which can be no member of another group.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Principal:
     display_name: str = ""
     guest: bool = False
     security: bool = True
+    unified: bool = False
 
 
 @dataclass(frozen=True)

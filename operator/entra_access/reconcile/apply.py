@@ -24,7 +24,7 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.children import ROLE_KINDS, Child
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.faults import Fault, Finding, Taken
+from entra_access.domain.faults import Denied, Fault, Finding, Taken
 from entra_access.domain.group_plan import GROUP
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
@@ -124,6 +124,14 @@ class Applier:
                 and finding.reason != Taken.reason
                 for one, finding in refused
             )
+        if isinstance(change, RemovePrincipal) and not change.application:
+            # Who lacks the permission for service principals can take people and groups out all the same.
+            refused = zip(applied.failed, applied.findings, strict=True)
+            return any(
+                finding.link is change.link
+                and not (_of_applications(one) and finding.reason == Denied.reason)
+                for one, finding in refused
+            )
         # A name that is taken says nothing of what else is to go; everything else may be in its place soon.
         hindered = {finding.link for finding in applied.findings if finding.reason != Taken.reason}
         return change.removal and change.link in hindered
@@ -192,6 +200,13 @@ class Applier:
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
         self._cache.put(ref.kind, body)
         applied.made.append(child_item(ref, body["metadata"]["uid"]))
+
+
+def _of_applications(change: Change) -> bool:
+    """Whether the change is of members that are service principals, and of nobody else."""
+    if isinstance(change, AddPrincipals):
+        return change.applications and change.relation == "members"
+    return isinstance(change, RemovePrincipal) and change.application and change.relation == "members"
 
 
 def _namespace(change: ApplyChild | DeleteChild) -> str | None:
