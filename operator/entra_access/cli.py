@@ -100,7 +100,7 @@ async def run(settings: Settings) -> None:
             cache,
             kubernetes,
             Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster),
-            Applier(cache, graph, arm, kubernetes, azure.assignments),
+            Applier(cache, graph, arm, kubernetes, azure.assignments, azure.roles),
             notes,
             tell=queue.add,
             clock=lambda: datetime.now(UTC),

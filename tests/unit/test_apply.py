@@ -1,6 +1,7 @@
 """Carrying out a plan: what goes on, and what waits, when a change fails."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from entra_access.domain.observed import Assignment, Definition, Group
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
 from unit.builders import (
     GROUP_ID,
@@ -97,10 +99,14 @@ async def run(world: World, *changes: Change, findings: tuple[Finding, ...] = ()
 
 
 def applier(world: Any, cache: WatchCache) -> Applier:
-    async def nothing(_: str) -> tuple[()]:
+    async def nothing(_: object) -> tuple[()]:
         return ()
 
-    return Applier(cache, world, world, world, Assignments(nothing, 10))
+    async def none(_: object) -> None:
+        return None
+
+    roles = RoleIds(none, timedelta(minutes=2))
+    return Applier(cache, world, world, world, Assignments(nothing, 10), roles)
 
 
 async def test_all_is_done_in_order() -> None:

@@ -96,7 +96,10 @@ class RemovePrincipal(Change):
 
 @dataclass(frozen=True)
 class AssignRole(Change):
-    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes."""
+    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
+
+    `path` is the field that asks for it.
+    """
 
     link = Link.AZURE_ROLES
     scope: str
@@ -105,6 +108,7 @@ class AssignRole(Change):
     principal_id: str | None
     principal_type: str
     description: str
+    path: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"assign Azure role {self.role} at {place_name(self.scope)}"

@@ -245,7 +245,13 @@ def _plan_scope(
         if subject and subject.principal_type and role_id not in mine:
             part.additions.append(
                 AssignRole(
-                    here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
+                    here.scope,
+                    one.wish.role,
+                    role_id,
+                    principal or None,
+                    subject.principal_type,
+                    note,
+                    one.wish.path,
                 )
             )
     _sort_out(part, here, here.seen, principal, note, place, world, held)

@@ -7,6 +7,7 @@ from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import SERVICE_ACCOUNT
 from entra_access.api.status import Item, System
+from entra_access.api.times import moment
 from entra_access.domain.changes import (
     AddPrincipals,
     ApplyChild,
@@ -21,16 +22,18 @@ from entra_access.domain.changes import (
     RestoreGroup,
     UnassignRole,
     UpdateGroup,
+    place_name,
 )
 from entra_access.domain.children import ROLE_KINDS, Child
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.faults import Denied, Fault, Finding, Taken
+from entra_access.domain.faults import Denied, Fault, Finding, RoleUnknown, Severity, Taken
 from entra_access.domain.group_plan import GROUP
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
 
 
@@ -50,13 +53,20 @@ class Applier:
     """Runs plans."""
 
     def __init__(
-        self, cache: WatchCache, graph: Graph, arm: Arm, kubernetes: Kubernetes, assignments: Assignments
+        self,
+        cache: WatchCache,
+        graph: Graph,
+        arm: Arm,
+        kubernetes: Kubernetes,
+        assignments: Assignments,
+        roles: RoleIds,
     ) -> None:
         self._cache = cache
         self._graph = graph
         self._arm = arm
         self._kubernetes = kubernetes
         self._assignments = assignments
+        self._roles = roles
 
     async def run(self, plan: Plan, now: str) -> Applied:
         """Run the changes in their order, and go on after one that fails where that is safe.
@@ -73,7 +83,7 @@ class Applier:
                 await self._run_one(change, applied, now)
             except Fault as fault:
                 applied.failed.append(change)
-                applied.findings.append(fault.finding(change.link))
+                applied.findings.append(self._finding(fault, change, now))
                 if isinstance(fault, Taken) and isinstance(change, ApplyChild):
                     await self._unbind(change.child, applied)
                 if isinstance(change, CreateGroup | RestoreGroup):
@@ -81,6 +91,20 @@ class Applier:
             else:
                 applied.done.append(change)
         return applied
+
+    def _finding(self, fault: Fault, change: Change, now: str) -> Finding:
+        """What to say of a change that failed."""
+        at = moment(now)
+        if not (at and isinstance(fault, RoleUnknown) and isinstance(change, AssignRole)):
+            return fault.finding(change.link)
+        if not self._roles.unknown(change, at):
+            return fault.finding(change.link)
+        message = (
+            f"the role definition of Azure role {change.role} ({change.role_id}) does not exist, or not any "
+            f"more, or cannot be assigned at {place_name(change.scope)}; correct the role, create it, or add "
+            "to its assignable scopes"
+        )
+        return Finding(change.link, Severity.STALLED, "RoleNotFound", message, change.path)
 
     async def _unbind(self, role: Child, applied: Applied) -> None:
         """Take away our bindings to a role that somebody put in the place of ours."""
@@ -192,6 +216,7 @@ class Applier:
         made = Assignment(name, change.scope, principal, change.role_id, change.description)
         self._assignments.unsure(assignment_id(change.scope, name))
         await self._arm.assign(made, change.principal_type)
+        self._roles.known(change)
         self._assignments.assigned(made)
         applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name)))
 

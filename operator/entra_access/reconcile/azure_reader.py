@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
@@ -13,11 +13,9 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, SharedEach
-
-ROLE_ID_SECONDS: Final = 3600.0
-"""For so long the GUID of a role's name is believed."""
+from entra_access.reconcile.shared import Assignments
 
 
 class AzureReader:
@@ -27,7 +25,7 @@ class AzureReader:
         self._place = place
         self._arm = arm
         self.assignments = Assignments(self._list, max_age)
-        self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
+        self.roles = RoleIds(self._look_up, place.replication_window)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
         """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
@@ -98,12 +96,7 @@ class AzureReader:
 
     async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
-        for scope in (self._place.cluster_id, *scopes):
-            found = await self._role_ids.get((role.lower(), scope))
-            if found:
-                return found
-            self._role_ids.forget((role.lower(), scope))  # it may be made at any moment
-        raise Missing(role)
+        return await self.roles.get(role, (self._place.cluster_id, *scopes))
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
