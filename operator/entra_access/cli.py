@@ -25,7 +25,7 @@ from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
-from entra_access.reconcile.azure_reader import MISSING_SECONDS, AzureReader
+from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.azure_sweep import AzureSweep, concerned
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -34,6 +34,7 @@ from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.reconciler import Modes, Reconciler
+from entra_access.reconcile.role_ids import MISSING_SECONDS
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 
@@ -115,7 +116,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             cache,
             kubernetes,
             Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster),
-            Applier(cache, graph, arm, kubernetes, azure.assignments),
+            Applier(cache, graph, arm, kubernetes, azure.assignments, azure.roles),
             notes,
             tell=queue.add,
             clock=lambda: datetime.now(UTC),

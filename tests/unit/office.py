@@ -11,8 +11,8 @@ from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.resources import Reference
 from entra_access.api.status import Status, read_status
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Fault, InUse, Unavailable
-from entra_access.domain.known_roles import known_role
+from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
+from entra_access.domain.known_roles import BY_GUID, known_role
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
@@ -45,6 +45,7 @@ class Office:
         self.looked_up: list[str] = []
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
+        self.listed: dict[str, str] = {}  # what a list that lags behind shows: GUIDs by name in lower case
         self.groups: dict[str, Group] = {}
         self.relations: dict[str, dict[str, dict[str, Principal]]] = {}
         self.people: list[Principal] = [A_USER, A_ROBOT, A_TEAM]
@@ -60,7 +61,7 @@ class Office:
             self.cache,
             services,
             Gatherer(PLACE, self.cache, DirectoryReader(PLACE, services), azure, services, cluster),
-            Applier(self.cache, services, services, services, azure.assignments),
+            Applier(self.cache, services, services, services, azure.assignments, azure.roles),
             Notes(services),
             tell=self.due.add,
             clock=lambda: AT + timedelta(minutes=self.passes),
@@ -160,7 +161,7 @@ class Office:
     async def role_id(self, role: str, _: str) -> str | None:
         self._read("role_id")
         self.looked_up.append(role)
-        made = {one.name.lower(): one.guid for one in self.definitions.values()}
+        made = {one.name.lower(): one.guid for one in self.definitions.values()} | self.listed
         built_in = known_role(role)
         return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
 
@@ -183,6 +184,8 @@ class Office:
         assert assignment.principal_id
         assert principal_type
         arm_id = assignment_id(assignment.scope, assignment.name)
+        if assignment.role_id not in {*self.definitions, *BY_GUID}:
+            raise RoleUnknown("not known yet")
         self._write("assign", arm_id)
         self.given[arm_id.lower()] = assignment
         self._answer("assign")

@@ -31,6 +31,7 @@ from entra_access.domain.faults import (
     Missing,
     Rejected,
     Replicating,
+    RoleUnknown,
     SignInFailed,
     Throttled,
     Unavailable,
@@ -44,6 +45,7 @@ MANAGED_CLUSTERS: Final = "2024-09-01"
 CONNECTED_CLUSTERS: Final = "2024-01-01"
 """The versions of the two kinds' own APIs."""
 READ_CLUSTER: Final = "read the cluster's resource"
+UNKNOWN_ROLE: Final = "RoleDefinitionDoesNotExist"
 DEFINITIONS: Final = "/providers/Microsoft.Authorization/roleDefinitions"
 
 
@@ -203,7 +205,9 @@ class Arm:
         Raises
         ------
         Replicating
-            The principal or the role is so new that Azure does not know it yet.
+            The principal is so new that Azure does not know it yet.
+        RoleUnknown
+            The role is so new that Azure does not know it yet, or it is gone.
         Changed
             The principal has the role already, by an assignment of another name.
         """
@@ -265,6 +269,8 @@ class Arm:
         if status == 403:
             right = _right(doing, scope, linked=code == "LinkedAuthorizationFailed")
             return Denied(f"the operator's identity may not {doing} ({code}): give it {right}")
+        if status == 404 and code == UNKNOWN_ROLE:
+            return _refusal(status, code, doing)  # the same answer comes as a 400 and as a 404
         if status == 404 and not code:
             return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
         if status == 404:
@@ -340,8 +346,8 @@ def _refusal(status: int, code: str, doing: str) -> Fault:
     match code:
         case "PrincipalNotFound":
             return Replicating("Azure does not know the new principal yet")
-        case "RoleDefinitionDoesNotExist":
-            return Replicating("Azure does not know the role definition yet")
+        case _ if code == UNKNOWN_ROLE:
+            return RoleUnknown("Azure does not know the role definition yet")
         case "RoleAssignmentExists":
             return Changed("the subject already has the role by another assignment")
         case "RoleDefinitionWithSameNameExists":

@@ -93,13 +93,17 @@ class UpdateGroup(Change):
 
 @dataclass(frozen=True)
 class AddPrincipals(Change):
-    """Add members or owners. `group_id` None: to the group that the same plan makes."""
+    """Add members or owners. `group_id` None: to the group that the same plan makes.
+
+    `applications`: service principals and nobody else, which needs a permission of its own.
+    """
 
     link = Link.MEMBERS
     group_id: str | None
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    applications: bool = False
 
     @property
     def gives(self) -> bool:
@@ -111,7 +115,7 @@ class AddPrincipals(Change):
 
 @dataclass(frozen=True)
 class RemovePrincipal(Change):
-    """Take one member or owner out."""
+    """Take one member or owner out. `application`: it is a service principal."""
 
     link = Link.MEMBERS
     removal = True
@@ -119,6 +123,7 @@ class RemovePrincipal(Change):
     relation: str
     id: str
     name: str = field(default="", compare=False)
+    application: bool = False
 
     def __str__(self) -> str:
         return f"remove {self.name or self.id} from the {self.relation}"
@@ -128,7 +133,8 @@ class RemovePrincipal(Change):
 class AssignRole(Change):
     """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
 
-    `new`: there is no such assignment; else it is there and not as it was made.
+    `new`: there is no such assignment; else it is there and not as it was made. `path` is the field that asks
+    for it.
     """
 
     link = Link.AZURE_ROLES
@@ -138,6 +144,7 @@ class AssignRole(Change):
     principal_id: str | None
     principal_type: str
     description: str
+    path: str = field(default="", compare=False)
     new: bool = field(default=True, compare=False)
 
     @property

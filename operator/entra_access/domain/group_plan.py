@@ -44,6 +44,7 @@ from entra_access.domain.warnings import overage
 
 GROUP: Final = "Group"
 MEMBER: Final = "Member"
+APPLICATION: Final = PrincipalKind.SERVICE_PRINCIPAL.value
 RESTORING: Final = "Restoring"
 SETTLING: Final = "Settling"
 
@@ -74,7 +75,7 @@ class _Held:
     def could_not_look_up(self, reference: Reference) -> None:
         """Take note of a look-up that failed: an object id is one object, a name may be anybody's."""
         # A service principal's GUID may be that of its application, which is not its object id.
-        if is_guid(reference.value) and reference.kind != PrincipalKind.SERVICE_PRINCIPAL.value:
+        if is_guid(reference.value) and reference.kind != APPLICATION:
             self.ids.add(reference.value)
         else:
             self.kinds.add(reference.kind)
@@ -322,7 +323,7 @@ def _note_applications(
     """
     if wish.membership is not Membership.EXACT or isinstance(world.members, Fault):
         return
-    applications = [one for one in wish.members if one.kind == PrincipalKind.SERVICE_PRINCIPAL.value]
+    applications = [one for one in wish.members if one.kind == APPLICATION]
     found = {one: world.principals.get(one) for one in applications}
     wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
     members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
@@ -335,14 +336,16 @@ def _note_applications(
         if group_id
         and one.id not in listed
         and one.name not in wished
-        and not held.has(Principal(one.id, PrincipalKind.SERVICE_PRINCIPAL.value))
+        and not held.has(Principal(one.id, APPLICATION))
     ]
 
 
 def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincipal]:
     """What takes out the service principals that are written down as members, shown by a list or not."""
     lines = {line.id: line for line in inventory if line.kind == MEMBER and line.id}
-    return [RemovePrincipal(group_id, "members", one, line.name) for one, line in lines.items()]
+    return [
+        RemovePrincipal(group_id, "members", one, line.name, application=True) for one, line in lines.items()
+    ]
 
 
 def _plan_relation(
@@ -364,11 +367,12 @@ def _plan_relation(
     current = {principal.id for principal in seen}
     adding = sorted(wanted.keys() - current)
     # Service principals in a call of their own: it needs a permission that the operator may not have.
-    applications = [one for one in adding if wanted[one].kind == PrincipalKind.SERVICE_PRINCIPAL.value]
-    for ids in ([one for one in adding if one not in applications], applications):
+    applications = [one for one in adding if wanted[one].kind == APPLICATION]
+    people = [one for one in adding if one not in applications]
+    for ids, of_applications in ((people, False), (applications, True)):
         if ids:
             names = tuple(wanted[one].value for one in ids)
-            change = AddPrincipals(group_id, relation, tuple(ids), names)
+            change = AddPrincipals(group_id, relation, tuple(ids), names, applications=of_applications)
             part.additions.append(change)
             part.differences += _missing(change, wanted, memory)
     part.entries += [Entry(relation, str(ref), one, one in current) for one, ref in wanted.items()]
@@ -380,7 +384,7 @@ def _plan_relation(
     leaving = _approved(part, relation, held.wished, seen, leaving, memory)
     for one in leaving:
         name = one.name or one.display_name or one.id
-        removal = RemovePrincipal(group_id or "", relation, one.id, name)
+        removal = RemovePrincipal(group_id or "", relation, one.id, name, application=one.kind == APPLICATION)
         part.removals.append(removal)
         foreign = memory.put_in.known and not memory.put_in.has(relation, one.id)
         item = membership(memory.group, relation, name, wished=False)
@@ -454,6 +458,9 @@ def _resolve(
     for index, reference in enumerate(wished):
         path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
         match _found(reference, world, path):
+            case Principal() as principal if not principal.security or principal.unified:
+                # It is no member, so nobody has to stay for its sake.
+                part.findings.append(_no_security_group(principal, path))
             case Principal() as principal:
                 wanted[principal.id] = reference
                 part.findings += _overage(reference, principal, world, path)
@@ -473,6 +480,16 @@ def _resolve(
                 message = f"there is no {reference} in the directory; correct it, or create it there"
                 part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
     return wanted
+
+
+def _no_security_group(principal: Principal, path: str) -> Finding:
+    """Source: https://learn.microsoft.com/graph/api/group-post-members, what can be a member of what."""
+    what = "a Microsoft 365 group" if principal.unified else "not security-enabled"
+    message = (
+        f"the group {principal.display_name} is {what}, and only security groups can be members of a "
+        "security group; name another one, or its members"
+    )
+    return Finding(Link.MEMBERS, Severity.STALLED, "NotASecurityGroup", message, path)
 
 
 def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:

@@ -44,6 +44,8 @@ class Principal:
         A group that can be given access: Azure and Kubernetes take security groups only.
     enabled
         A user who can sign in.
+    unified
+        A Microsoft 365 group, which can be no member of another group.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Principal:
     display_name: str = ""
     guest: bool = False
     security: bool = True
+    unified: bool = False
     enabled: bool = True
 
 

@@ -252,7 +252,13 @@ def _plan_scope(
         # Without a type it is a service account, which Azure does not know.
         if subject and subject.principal_type:
             change = AssignRole(
-                here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
+                here.scope,
+                one.wish.role,
+                role_id,
+                principal or None,
+                subject.principal_type,
+                note,
+                one.wish.path,
             )
             line = here.lines.get(one.assignment(principal)) if principal else None
             _give(part, change, mine.get(role_id, []), line, place, adoption)

@@ -1,9 +1,8 @@
 """Look at Azure for one resource: roles, role assignments, custom roles."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
@@ -14,13 +13,9 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.role_ids import MISSING_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, Shared, SharedEach
-
-ROLE_ID_SECONDS: Final = 3600.0
-"""For so long the GUID of a role's name is believed."""
-MISSING_SECONDS: Final = 60.0
-"""For so long it is believed that there is no role of a name. Wishes for such roles cost nothing."""
+from entra_access.reconcile.shared import Assignments, Shared
 
 
 class AzureReader:
@@ -39,8 +34,7 @@ class AzureReader:
         self.assignments = Assignments(self._list, max_age, changed)
         self._definitions = Shared(self._list_definitions, max_age)
         self._defined: frozenset[Definition] | None = None
-        self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
-        self._missing = _Missing(missing_seconds)
+        self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
         """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
@@ -141,22 +135,11 @@ class AzureReader:
 
     async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
-        for scope in (self._place.cluster_id, *scopes):
-            key = (role.lower(), scope)
-            if self._missing.has(key):
-                continue
-            made = self._missing.made
-            found = await self._role_ids.get(key)
-            if found:
-                return found
-            self._role_ids.forget(key)  # it may be made at any moment
-            if made == self._missing.made:
-                self._missing.note(key)
-        raise Missing(role)
+        return await self.roles.get(role, (self._place.cluster_id, *scopes))
 
     def role_made(self) -> None:
         """The operator has made or changed a custom role: what was missing may be there."""
-        self._missing.clear()
+        self.roles.made()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
@@ -183,32 +166,6 @@ class AzureReader:
 def _only(scope: str) -> Callable[[str], bool]:
     """What a list is asked for: what is exactly at the scope."""
     return lambda one: one.lower() == scope.lower()
-
-
-class _Missing:
-    """The roles, with the scopes where they were looked for, that were not there a short while ago.
-
-    `made` counts how often all of it was forgotten, because a role was made.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._since: dict[tuple[str, str], float] = {}  # the oldest first
-        self.made = 0
-
-    def has(self, key: tuple[str, str]) -> bool:
-        return time.monotonic() - self._since.get(key, float("-inf")) < self._seconds
-
-    def note(self, key: tuple[str, str]) -> None:
-        now = time.monotonic()
-        self._since.pop(key, None)
-        self._since[key] = now
-        while self._since and now - next(iter(self._since.values())) >= self._seconds:
-            del self._since[next(iter(self._since))]
-
-    def clear(self) -> None:
-        self._since.clear()
-        self.made += 1
 
 
 def _exactly_at(scope: str, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:
