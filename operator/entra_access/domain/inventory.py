@@ -5,7 +5,8 @@ from dataclasses import replace
 from entra_access.api.status import ADOPTED, Item, System
 from entra_access.domain.changes import AddPrincipals, AssignRole, Change, CreateGroup, DefineRole
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.group_plan import GROUP, MEMBER, group_item
+from entra_access.domain.group_plan import GROUP, group_item
+from entra_access.domain.members_plan import MEMBER
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan

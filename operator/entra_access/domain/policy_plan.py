@@ -19,8 +19,9 @@ from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.foreign_plan import plan_foreign, satisfied
-from entra_access.domain.group_plan import GroupNames, group_item, leave_unseen, plan_group
+from entra_access.domain.group_plan import GroupNames, group_item, plan_group
 from entra_access.domain.marks import Marks
+from entra_access.domain.members_plan import leave_unseen
 from entra_access.domain.naming import adopted_name, is_adopted, unique_name
 from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.place import Place
