@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT, Kind
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import (
@@ -17,6 +18,7 @@ from entra_access.domain.changes import (
     RestoreGroup,
     UnassignRole,
 )
+from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.definition_plan import definition_item, wished_definition
 from entra_access.domain.inventory import announced
 from entra_access.domain.plan import Plan
@@ -26,6 +28,7 @@ from unit.builders import (
     PLACE,
     SCOPE,
     UNIQUE,
+    a_meta,
     cluster_binding,
     group_line,
 )
@@ -93,6 +96,16 @@ def test_other_changes_are_not_announced() -> None:
         AddPrincipals(GROUP_ID, "members", ("x",)),
     ]
     assert told(*others) == ()
+
+
+@pytest.mark.parametrize(("kind", "account"), [(SECRET, "demo"), (SERVICE_ACCOUNT, "")])
+def test_an_account_and_its_token_are_announced_by_name(kind: Kind, account: str) -> None:
+    child = Child(ChildRef(kind, "tools", "demo"), a_meta(), account=account)
+    line = Item(System.KUBERNETES, kind.kind, "tools/demo")
+    assert told(ApplyChild(child, None)) == (line,)
+    assert told(ApplyChild(child, None), inventory=(line,)) == ()
+    assert told(ApplyChild(child, None), inventory=(replace(line, id="uid-of-before"),)) == ()
+    assert told(ApplyChild(child, "uid")) == (), "it is there already"
 
 
 def test_a_service_principal_is_announced_before_it_becomes_a_member() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
-from entra_access.api.status import Subject
+from entra_access.api.status import Item, Subject
 from entra_access.domain.children import SeenChild
 from entra_access.domain.faults import Fault
 
@@ -194,11 +194,14 @@ class AccountWorld:
         It was made by this policy.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
+    taken
+        Why the Secret cannot be made: what is there by its name; empty where nothing is in the way.
     """
 
     there: Seen[str | None] = None
     ours: bool = False
     token_for: Seen[str | None] = None
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,8 @@ class PolicyWorld(AzureWorld):
         Bindings of the policy's subject that another hand made.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
+    unread
+        The inventory's lines of objects that the operator may not look at.
     """
 
     group: Seen[Group | None] = None
@@ -243,6 +248,7 @@ class PolicyWorld(AzureWorld):
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     shadows: tuple[ForeignBinding, ...] = ()
