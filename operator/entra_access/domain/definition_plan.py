@@ -34,14 +34,15 @@ class DefinitionPart(Part):
         if role.lower() in self.refused:
             return f"the custom role {role} cannot be made; see spec.customRoles"
         own = self.there.get(role.lower())
-        within = (
-            (f"{scope.lower()}/".startswith(f"{one.lower()}/") for one in own.assignable_scopes)
-            if own
-            else ()
-        )
-        if own is None or any(within) or any(one.lower().startswith(GROUPS) for one in own.assignable_scopes):
+        if own is None or assignable(own, scope):
             return ""
         return f"the custom role {own.name} cannot be assigned at {scope}: add that to its assignableScopes"
+
+
+def assignable(definition: Definition, scope: str) -> bool:
+    """Whether a custom role can be assigned at the scope, as far as can be told."""
+    at, scopes = f"{scope.lower()}/", [one.lower() for one in definition.assignable_scopes]
+    return any(at.startswith(f"{one}/") or one.startswith(GROUPS) for one in scopes)
 
 
 def wished_definition(role: CustomRole, policy: str, place: Place) -> Definition:
@@ -60,9 +61,15 @@ def wished_definition(role: CustomRole, policy: str, place: Place) -> Definition
 
 
 def definition_item(definition: Definition, since: str) -> Item:
-    """The inventory's line for a custom role."""
+    """The inventory's line for a custom role. Without a time: it is about to be made."""
     arm_id = definition_id(definition.assignable_scopes[0], definition.guid)
     return Item(System.AZURE, DEFINITION, definition.name, arm_id, since)
+
+
+def made_roles(inventory: Iterable[Item]) -> frozenset[str]:
+    """The GUIDs of the custom roles that an inventory tells of as made."""
+    lines = [item for item in inventory if item.kind == DEFINITION and item.since]
+    return frozenset(guid for item in lines if (guid := guid_in(item.id)))
 
 
 def plan_definitions(
@@ -111,7 +118,8 @@ def _plan_one(
     if seen is None or seen.content != wish.content:
         part.additions.append(DefineRole(scope, wish, new=seen is None))
     if seen is not None or line:
-        part.inventory.append(definition_item(wish, line.since if line else now))
+        since = line.since if line else ""
+        part.inventory.append(definition_item(wish, since if seen is None else since or now))
 
 
 def _name_taken(wish: Definition, world: PolicyWorld, path: str) -> Finding | None:

@@ -28,7 +28,7 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case CreateGroup() if group_item(inventory) is None:
             return Item(System.ENTRA, GROUP, change.unique_name, since=now)
         case DefineRole():
-            return definition_item(change.definition, now)
+            return definition_item(change.definition, "")
         case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
             name = assignment_name(change.scope, principal, change.role_id)
             return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))

@@ -196,13 +196,17 @@ class PolicyWorld(AzureWorld):
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What others need to know of a policy. `unreadable` says why the spec cannot be used."""
+    """What others need to know of a policy.
+
+    `unreadable` says why the spec cannot be used; `roles` are the GUIDs of the custom roles that it has made.
+    """
 
     name: str
     deleting: bool
     policy: AccessPolicy | None
     unreadable: str
     subject: Subject | None
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from entra_access.api.reading import read_meta, read_policy
 from entra_access.api.status import Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
+from entra_access.domain.definition_plan import made_roles
 from entra_access.domain.observed import Namespace, PolicyView
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
@@ -187,6 +188,7 @@ class WatchCache:
             policy=policy,
             unreadable=unreadable,
             subject=subject,
+            roles=made_roles(status.inventory),
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
@@ -297,4 +299,4 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
     policy = view.policy
     given = (policy.ceiling, policy.azure_roles, policy.custom_roles) if policy else None
-    return (view.deleting, view.unreadable, given, view.subject)
+    return (view.deleting, view.unreadable, given, view.subject, view.roles)

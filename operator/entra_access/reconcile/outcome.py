@@ -156,7 +156,8 @@ def merge_inventory(
     known = {key: item for key, item in before.items() if item.system is System.ENTRA}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
-        known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
+        since = was.since if was and was.id == item.id else ""
+        known[_key(item)] = replace(item, since=since or item.since)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
     return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
