@@ -63,7 +63,7 @@ def test_a_group_is_announced_without_an_id() -> None:
 
 
 def test_a_custom_role_and_a_far_assignment_are_announced_with_the_id_that_they_will_have() -> None:
-    assert told(DEFINE) == (definition_item(WISH, NOW),)
+    assert told(DEFINE) == (definition_item(WISH, ""),)
     for scope in (VAULT, FAR):
         assert told(assign(scope)) == (line(READER, scope=scope),)
 

@@ -40,7 +40,7 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case CreateGroup() if group_item(inventory) is None:
             return Item(System.ENTRA, GROUP, change.unique_name, since=now)
         case DefineRole():
-            line = definition_item(change.definition, now)
+            line = definition_item(change.definition, "")
             return replace(line, origin=ADOPTED) if change.adopted else line
         case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
             name = assignment_name(change.scope, principal, change.role_id)

@@ -265,6 +265,8 @@ class PolicyView:
     subject
         Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
         what the spec allows now was not meant for them.
+    roles
+        The GUIDs of the custom roles that it has made, by name in lower case.
     """
 
     name: str
@@ -272,6 +274,7 @@ class PolicyView:
     policy: AccessPolicy | None
     unreadable: str
     subject: Subject | None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,16 @@ MADE: Final = "made"
 
 @dataclass(frozen=True)
 class WishedRole:
-    """One role at one scope (an ARM id), and the field that asks for it. `refusal`: why it cannot be."""
+    """One role at one scope (an ARM id), and the field that asks for it.
+
+    `refusal`: why it cannot be; `awaited`: what must be made before.
+    """
 
     path: str
     role: str
     scope: str
     refusal: str = ""
+    awaited: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,12 @@ def _resolve(
             role_id = _remembered(part, wish, place, world, lines)
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
+            held.scopes.add(wish.scope.lower())
+        elif wish.awaited:
+            message = f"waiting for {wish.awaited}"
+            part.findings.append(
+                Finding(Link.AZURE_ROLES, Severity.WAITING, "RoleNotReady", message, wish.path)
+            )
             held.scopes.add(wish.scope.lower())
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))

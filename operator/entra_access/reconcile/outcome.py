@@ -238,7 +238,7 @@ def merge_inventory(
 
 def _as_known(item: Item, was: Item) -> Item:
     """The line with what only the line before it tells: since when, and that it was there before."""
-    return replace(item, since=was.since, origin=item.origin or was.origin)
+    return replace(item, since=was.since or item.since, origin=item.origin or was.origin)
 
 
 def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
