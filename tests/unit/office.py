@@ -180,6 +180,10 @@ class Office:
         built_in = known_role(role)
         return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
 
+    async def custom_definitions(self, _: str) -> tuple[Definition, ...]:
+        self._read("custom_definitions")
+        return tuple(self.definitions.values())
+
     async def definition(self, _: str, role_guid: str) -> Definition | None:
         self._read("definition")
         return self.definitions.get(role_guid)
@@ -219,6 +223,9 @@ class Office:
         self._read("group")
         live = (one for one in self.groups.values() if not one.deleted)
         return next((one for one in live if one.unique_name == name), None)
+
+    async def group(self, group_id: str) -> Group | None:
+        return self.groups.get(group_id)
 
     async def deleted_groups(self) -> tuple[Group, ...]:
         return tuple(one for one in self.groups.values() if one.deleted)
@@ -282,7 +289,9 @@ class Office:
         body = self.body(Key(meta.kind.kind, meta.namespace, meta.name))
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+    ) -> dict[str, Any]:
         self._write("child", str(child.ref))
         body = body_of(child, group_id)
         body["metadata"]["uid"] = uid or f"uid-{self.version}"

@@ -16,6 +16,7 @@ from entra_access.domain.observed import Assignment, PolicyView
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.cache import Key
 from unit.builders import (
+    AT,
     GROUP_ID,
     NOW,
     PLACE,
@@ -40,12 +41,12 @@ def view(*scopes: str, made: bool) -> PolicyView:
     """What the grant sees of a policy with a custom role."""
     policy = a_policy(ceiling=a_ceiling(azure_roles=(NAME,)))
     policy = replace(policy, custom_roles=(CustomRole(NAME, assignable_scopes=scopes),))
-    return a_view(policy, roles=frozenset({OWN.guid}) if made else frozenset())
+    return a_view(policy, roles={OWN.name.lower(): OWN.guid} if made else {})
 
 
 def planned(seen: PolicyView, *there: Assignment, role: str = NAME) -> Plan:
     world = grant_world(seen, roles={role: OWN.guid}, assignments=there)
-    return plan_grant(a_grant(azure_roles=(role,)), PLACE, world, (), NOW)
+    return plan_grant(a_grant(azure_roles=(role,)), PLACE, world, (), AT)
 
 
 def only(made: Plan) -> Finding:
@@ -103,8 +104,8 @@ def test_one_that_can_is_not(scope: str) -> None:
 
 
 def test_only_a_line_with_a_time_tells_of_a_role_that_was_made() -> None:
-    assert made_roles([definition_item(OWN, "")]) == frozenset()
-    assert made_roles([definition_item(OWN, NOW)]) == {OWN.guid}
+    assert made_roles([definition_item(OWN, "")]) == {}
+    assert made_roles([definition_item(OWN, NOW)]) == {OWN.name.lower(): OWN.guid}
 
 
 # The whole way
@@ -151,7 +152,7 @@ async def test_a_role_that_was_made_by_a_pass_that_was_cut_off_is_known_by_the_n
     assert list(world.definitions) == [OWN.guid]
     view_of = world.cache.policy_view("appdev")
     assert view_of is not None
-    assert view_of.roles == frozenset()
+    assert view_of.roles == {}
     world.faults, world.lost = {}, set()
     await world.look()
     await world.look(GRANT_KEY)

@@ -230,7 +230,9 @@ class WatchCache:
         if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
             return set()
         self.azure_claims.expect(key, _claims_of(read_status(body)))
-        trimmed = {**body["metadata"], "managedFields": expiry_fields(body["metadata"])}
+        trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        written = expiry_fields(body["metadata"])
+        trimmed |= {"managedFields": written} if written else {}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
             return {key} | self._put_view(body)

@@ -53,7 +53,7 @@ def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ..
     Who only observes is told all of it; else a wish that is not fulfilled yet is no drift.
     """
     done = {id(change) for change in applied.done}
-    refused = zip(applied.failed, applied.findings, strict=True)
+    refused = zip(applied.failed, applied.findings, strict=False)
     taken = {id(change) for change, finding in refused if finding.reason == Taken.reason}
     items = []
     for one in all_differences(plan):
