@@ -20,7 +20,7 @@ from entra_access.api.status import Status, read_status
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
 from entra_access.domain.known_roles import BY_GUID, known_role
-from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
+from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
@@ -178,7 +178,7 @@ class Office:
         self.looked_up.append(role)
         made = {one.name.lower(): one.guid for one in self.definitions.values()} | self.listed
         built_in = known_role(role)
-        return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+        return role_guid(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
 
     async def custom_definitions(self, _: str) -> tuple[Definition, ...]:
         self._read("custom_definitions")
