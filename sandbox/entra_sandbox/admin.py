@@ -147,6 +147,7 @@ def _add_user(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
 def _change_user(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
     user = admin.user(ref["name"])
     user.enabled = bool(call.json()["accountEnabled"])
+    admin.state.directory.touch(user)
     return Reply(200, admin_state.user(user))
 
 

@@ -35,6 +35,7 @@ class User:
     user_type: str = "Member"
     mail: str | None = None
     enabled: bool = True
+    changed_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -115,6 +116,8 @@ class Directory:
         self.deleted: dict[str, Group] = {}
         self.purged: dict[str, int] = {}
         """Groups that are gone for good, with the number of that change: delta queries still report them."""
+        self.deleted_users: dict[str, int] = {}
+        """Likewise."""
         self._users_by_upn: dict[str, str] = {}
         self._sps_by_app: dict[str, str] = {}
         self._by_unique_name: dict[str, str] = {}
@@ -124,7 +127,7 @@ class Directory:
         self._fresh: list[Group] = []
 
     def next_seq(self) -> int:
-        """Number a change: every change to a group gets the next one."""
+        """Number a change: every change to a group or a user gets the next one."""
         self.seq += 1
         return self.seq
 
@@ -214,6 +217,8 @@ class Directory:
         """Add a user; the name must be free."""
         if user.upn.lower() in self._users_by_upn:
             raise ValueError(f"user '{user.upn}' is already there")
+        self.touch(user)
+        self.deleted_users.pop(user.id, None)
         self.users[user.id] = user
         self._users_by_upn[user.upn.lower()] = user.id
         return user
@@ -223,6 +228,7 @@ class Directory:
         del self.users[user.id]
         del self._users_by_upn[user.upn.lower()]
         self._forget_links(user.id)
+        self.deleted_users[user.id] = self.next_seq()
 
     def add_service_principal(self, principal: ServicePrincipal) -> ServicePrincipal:
         """Add an application; its id must be free."""
@@ -265,9 +271,9 @@ class Directory:
         self._claim(group, unique_name)
         group.unique_name = unique_name
 
-    def touch(self, group: Group) -> None:
-        """Note that a group's properties changed."""
-        group.changed_seq = self.next_seq()
+    def touch(self, changed: Group | User) -> None:
+        """Note that properties changed, or a group's owners."""
+        changed.changed_seq = self.next_seq()
 
     def delete_group(self, group: Group) -> None:
         """Delete softly: access ends at once, the unique name stays taken, everything can be restored."""
@@ -346,7 +352,9 @@ class Directory:
                 group.members.pop(object_id, None)
                 self._record(group, object_id, added=False)
         for group in self._all_groups():
-            group.owners.pop(object_id, None)
+            if object_id in group.owners:
+                del group.owners[object_id]
+                self.touch(group)
 
     def _all_groups(self) -> Iterator[Group]:
         yield from self.groups.values()

@@ -181,6 +181,7 @@ def add_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     principal = graph.referenced(read_body(call).get("@odata.id"))
     check_links(group, [], [principal])
     group.owners[principal.id] = None
+    graph.state.directory.touch(group)
     return no_content()
 
 
@@ -195,6 +196,7 @@ def remove_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     if owner in users and sum(o in users for o in group.owners) == 1:
         raise bad_request("The group must have at least one owner, hence this owner cannot be removed.")
     del group.owners[owner]
+    graph.state.directory.touch(group)
     return no_content()
 
 
