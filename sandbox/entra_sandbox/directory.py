@@ -54,7 +54,9 @@ class ServicePrincipal:
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """A line in a group's history: delta queries read it by number, stale lists read it backwards by time."""
+    """A line in a group's history of members or owners: delta queries read it by number, stale lists read it
+    backwards by time.
+    """
 
     seq: int
     at: float
@@ -85,6 +87,7 @@ class Group:
     created_seq: int = 0
     changed_seq: int = 0
     history: list[MemberChange] = field(default_factory=list)
+    owner_history: list[MemberChange] = field(default_factory=list)
 
     @property
     def is_unified(self) -> bool:
@@ -272,7 +275,7 @@ class Directory:
         group.unique_name = unique_name
 
     def touch(self, changed: Group | User) -> None:
-        """Note that properties changed, or a group's owners."""
+        """Note that properties changed."""
         changed.changed_seq = self.next_seq()
 
     def delete_group(self, group: Group) -> None:
@@ -328,7 +331,23 @@ class Directory:
         self._parents[member].discard(group.id)
         self._record(group, member, added=False)
 
+    def add_owners(self, group: Group, ids: Iterable[str]) -> None:
+        """Give a group owners."""
+        for owner in ids:
+            if owner not in group.owners:
+                group.owners[owner] = None
+                self._record_owner(group, owner, added=True)
+
+    def remove_owner(self, group: Group, owner: str) -> None:
+        """Take an owner from a group."""
+        del group.owners[owner]
+        self._record_owner(group, owner, added=False)
+
     # ---- inside
+
+    def _record_owner(self, group: Group, owner: str, *, added: bool) -> None:
+        self.touch(group)
+        group.owner_history.append(MemberChange(group.changed_seq, self.clock.now(), owner, added))
 
     def _record(self, group: Group, member: str, *, added: bool) -> None:
         group.changed_seq = self.next_seq()
@@ -353,8 +372,7 @@ class Directory:
                 self._record(group, object_id, added=False)
         for group in self._all_groups():
             if object_id in group.owners:
-                del group.owners[object_id]
-                self.touch(group)
+                self.remove_owner(group, object_id)
 
     def _all_groups(self) -> Iterator[Group]:
         yield from self.groups.values()

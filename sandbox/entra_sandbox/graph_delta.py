@@ -1,4 +1,4 @@
-"""GET /groups/delta and /users/delta: what changed since a token was given out, in groups with their members.
+"""GET /groups/delta and /users/delta: what changed since a token was given out, links of groups included.
 
 The first round gives everything, page by page; its last page carries a `deltaLink`. That link gives the
 changes since the first round began, so that nothing which happened meanwhile is lost. The same group may come
@@ -6,11 +6,11 @@ again on the next page with the rest of its members.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from entra_sandbox.directory import Directory, Group
+from entra_sandbox.directory import Directory, Group, MemberChange
 from entra_sandbox.exchange import Call, Json, Reply, ServiceError
 from entra_sandbox.graph_core import READ_GROUP, READ_USER, Graph, next_link, route
 from entra_sandbox.graph_shapes import GROUP_PROPERTIES, USER_PROPERTIES, group_json, type_name, user_json
@@ -114,18 +114,19 @@ def _ids(query: dict[str, str]) -> list[str] | None:
         return None
     parts = [_ID.fullmatch(part) for part in re.split(r"\s+or\s+", text, flags=re.IGNORECASE)]
     if not all(parts):
-        raise ServiceError(
-            400, "Request_UnsupportedQuery", "Delta queries can only be filtered by id eq."
-        )
+        raise ServiceError(400, "Request_UnsupportedQuery", "Delta queries can only be filtered by id eq.")
     if len(parts) > _MAX_IDS:
         raise ServiceError(400, "Request_UnsupportedQuery", f"A filter is limited to {_MAX_IDS} ids.")
     return [part[1].lower() for part in parts if part]
 
 
 def _collect(graph: Graph, call: Call, place: _Round) -> tuple[list[Json], bool]:
-    """Fill one page, moving the place; members count towards its size as groups do."""
+    """Fill one page, moving the place; members count towards its size as groups do.
+
+    Owners, of whom there are few, come as a whole with the first members.
+    """
     directory = graph.state.directory
-    names = selected(call, GROUP_PROPERTIES, "microsoft.graph.group")
+    names = selected(call, GROUP_PROPERTIES | {"owners"}, "microsoft.graph.group")
     with_members = names is None or any(n.startswith("members") for n in names)
     asked = _ids(place.query)
     room = graph.state.settings.delta_page_size
@@ -142,6 +143,9 @@ def _collect(graph: Graph, call: Call, place: _Round) -> tuple[list[Json], bool]
             continue
         row = pick(group_json(group), None if names is None else (*names, "id"))
         room -= 1
+        if (names is None or "owners" in names) and group_id != place.group:
+            owners = _links(directory, group.owners, group.owner_history, place.since)
+            row |= {"owners@delta": [link for _, link in owners]} if owners else {}
         changes = _members(directory, group, place) if with_members else []
         if changes:
             row["members@delta"] = [change for _, change in changes[:room]]
@@ -176,20 +180,27 @@ def _removed(directory: Directory, group_id: str) -> Json:
 
 def _members(directory: Directory, group: Group, place: _Round) -> list[tuple[str, Json]]:
     """Give the members' changes behind the place, sorted by member."""
-    if place.since == 0:
-        touched = set(directory.members_of(group))
-    else:
-        touched = {c.member for c in group.history if c.seq > place.since}
     after = place.member if place.group == group.id else ""
+    return [one for one in _links(directory, group.members, group.history, place.since) if one[0] > after]
+
+
+def _links(
+    directory: Directory, now: Collection[str], history: list[MemberChange], since: int
+) -> list[tuple[str, Json]]:
+    """Give what changed in one kind of a group's links, sorted by whom they lead to."""
+    if since == 0:
+        touched = {one for one in now if directory.find(one) is not None}
+    else:
+        touched = {c.member for c in history if c.seq > since}
     changes = []
-    for member in sorted(m for m in touched if m > after):
-        principal = directory.find(member)
-        row: dict[str, Any] = {"@odata.type": "#microsoft.graph.directoryObject", "id": member}
+    for one in sorted(touched):
+        principal = directory.find(one)
+        row: dict[str, Any] = {"@odata.type": "#microsoft.graph.directoryObject", "id": one}
         if principal is not None:
             row["@odata.type"] = f"#{type_name(principal)}"
-        if member not in group.members:
+        if one not in now:
             row["@removed"] = {"reason": "deleted"}
-        changes.append((member, row))
+        changes.append((one, row))
     return changes
 
 

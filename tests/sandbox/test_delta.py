@@ -110,16 +110,20 @@ def test_a_group_that_is_not_visible_yet_is_not_missed(sandbox: RunningSandbox, 
 def test_changed_owners_are_told(sandbox: RunningSandbox, operator: Caller) -> None:
     """Who owns a group is a property of it, by whichever hand it is changed."""
     one = operator.create_group("one")["id"]
-    _, following = _round(operator, START)
+    _, following = _round(operator, f"{START},owners")
     operator.graph("POST", f"/groups/{one}/owners/$ref", {"@odata.id": link(AKSDEV)})
     operator.graph("POST", f"/groups/{one}/owners/$ref", {"@odata.id": link(LEAD)})
     rows, following = _round(operator, following)
-    assert [r["id"] for r in rows] == [one]
+    user = {"@odata.type": "#microsoft.graph.user"}
+    assert [r["owners@delta"] for r in rows] == [[{**user, "id": AKSDEV}, {**user, "id": LEAD}]]
     operator.graph("DELETE", f"/groups/{one}/owners/{LEAD}/$ref")
     rows, following = _round(operator, following)
-    assert [r["id"] for r in rows] == [one]
+    assert [r["owners@delta"] for r in rows] == [[{**user, "id": LEAD, "@removed": {"reason": "deleted"}}]]
     sandbox.client.delete_user(seed.AKSDEV)
-    assert [r["id"] for r in _round(operator, following)[0]] == [one]
+    rows, _ = _round(operator, following)
+    assert [(r["id"], [one["id"] for one in r["owners@delta"]]) for r in rows] == [(one, [AKSDEV])]
+    rows, _ = _round(operator, f"{START},owners")
+    assert "owners@delta" not in rows[0]
 
 
 def test_users_that_were_disabled_or_deleted_are_told(sandbox: RunningSandbox, operator: Caller) -> None:
