@@ -56,6 +56,12 @@ def put_right(plan: Plan, applied: Applied) -> tuple[DriftItem, ...]:
     return tuple(acted(d.item, CORRECTED) for d in plan.differences if d.foreign and id(d.change) in done)
 
 
+def unmade(plan: Plan, applied: Applied) -> list[Change]:
+    """The changes of a plan that were not made, for whatever reason."""
+    done = {id(change) for change in applied.done}
+    return [change for change in plan.changes if id(change) not in done]
+
+
 def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ...]:
     """What is not as it should be after the pass.
 

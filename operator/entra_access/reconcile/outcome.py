@@ -1,12 +1,13 @@
 """From what a pass found to what people see: the one mapping to conditions, status and the next look."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from entra_access.api.drift import merge_drift, not_right
-from entra_access.api.names import CLUSTER_ROLE_BINDING, GRANT, POLICY, ROLE_BINDING, Kind
+from entra_access.api.names import CLUSTER_ROLE_BINDING, GRANT, POLICY, ROLE, ROLE_BINDING, Kind
 from entra_access.api.resources import Meta
 from entra_access.api.status import (
     Condition,
@@ -27,6 +28,7 @@ from entra_access.domain.changes import (
     Change,
     DefineRole,
     RemovePrincipal,
+    UnassignRole,
     UpdateGroup,
 )
 from entra_access.domain.definition_plan import DEFINITION
@@ -40,7 +42,7 @@ from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.drifting import Look, drift_check, drifted, unseen
+from entra_access.reconcile.drifting import Look, drift_check, drifted, unmade, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
@@ -115,7 +117,7 @@ def make_status(
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
         subject=subject,
         counts=counts,
-        inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone),
+        inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone, unmade(plan, applied)),
         effective_by=effective_by(old.effective_by, applied.done, now),
         mode=look.mode.value,
         expires_at=plan.expires_at,
@@ -173,30 +175,42 @@ def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, 
     known = {name: number for name, number in old.counts.items() if name in _COUNTS[meta.kind]}
     if not plan.counts:
         return known
-    now = {name: known.get(name) if number is None else number for name, number in plan.counts.items()}
-    for name, number in _held_back(applied.held):
-        now[name] = (now.get(name) or 0) + number
+    there = _there(plan, applied) if applied.held else {}
+    now = {
+        name: known.get(name) if number is None else there.get(name, number)
+        for name, number in plan.counts.items()
+    }
     return {name: number for name, number in now.items() if number is not None}
 
 
-def _held_back(held: Iterable[Change]) -> list[tuple[str, int]]:
-    """By how much there is more or less than the plan counts on, because changes are not made."""
-    found = []
-    for change in held:
+def _there(plan: Plan, applied: Applied) -> dict[str, int]:
+    """How many there are while changes are held: the plan counts on all of them."""
+    lines = {
+        item.key
+        for item in (*plan.inventory, *applied.made)
+        if item.system is System.KUBERNETES and item.id and item.id not in applied.gone
+    }
+    kinds = Counter(kind for _, kind, _ in lines)
+    inside = {name.partition("/")[0] for _, kind, name in lines if kind == ROLE_BINDING.kind}
+    ours = {item.id.lower() for item in plan.inventory}
+    more = {"members": 0, "azureRoles": 0}
+    for change in applied.held:
         match change:
             case AddPrincipals(relation="members"):
-                found.append(("members", -len(change.ids)))
+                more["members"] -= len(change.ids)
             case RemovePrincipal(relation="members"):
-                found.append(("members", 1))
-            case AssignRole():
-                found.append(("azureRoles", -1))
-            case ApplyChild(uid=None) if change.child.ref.kind is CLUSTER_ROLE_BINDING:
-                found.append(("clusterRoleBindings", -1))
-            case ApplyChild(uid=None) if change.child.ref.kind is ROLE_BINDING:
-                found.append(("roleBindings", -1))
-            case ApplyChild(uid=None) if change.child.rules:
-                found.append(("roles", -1))
-    return found
+                more["members"] += 1
+            case AssignRole(new=True):
+                more["azureRoles"] -= 1
+            case UnassignRole() if change.assignment_id.lower() in ours:
+                more["azureRoles"] += 1
+    return {
+        "clusterRoleBindings": kinds[CLUSTER_ROLE_BINDING.kind],
+        "roleBindings": kinds[ROLE_BINDING.kind],
+        "roles": kinds[ROLE.kind],
+        "namespaces": len(inside),
+        **{name: number + (plan.counts.get(name) or 0) for name, number in more.items()},
+    }
 
 
 def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Finding]) -> Subject | None:
@@ -215,22 +229,27 @@ def _subject(old: Status, plan: Plan, applied: Applied, findings: Iterable[Findi
 
 
 def merge_inventory(
-    old: Sequence[Item], seen: Sequence[Item], applied: Applied, found_gone: frozenset[str] = frozenset()
+    old: Sequence[Item],
+    seen: Sequence[Item],
+    applied: Applied,
+    found_gone: frozenset[str] = frozenset(),
+    unmade: Sequence[Change] = (),
 ) -> tuple[Item, ...]:
     """The inventory after a pass: what was known, seen or made, without what is gone.
 
     The plan names all that is ours in Azure and Kubernetes, also what it could not look at now, so what it
-    does not name is gone or was never ours. The group leaves only when its removal was confirmed.
+    does not name is gone or was never ours. The group leaves only when its removal was confirmed. `unmade`
+    are the changes of the plan that were not made.
     """
     before = {_key(item): item for item in old}
     # What was made once and is not made again now is still told of: else it would be no drift any more.
-    missing = {_line_key(change) for change in applied.held}
+    missing = {_line_key(change) for change in unmade}
     known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
         same = was is not None and was.id == item.id
         known[_key(item)] = _as_known(item, was) if was and same else item
-    if any(isinstance(change, UpdateGroup) for change in (*applied.held, *applied.failed)):
+    if any(isinstance(change, UpdateGroup) for change in unmade):
         _not_applied(known, before)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
