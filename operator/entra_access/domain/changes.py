@@ -184,17 +184,17 @@ class RemoveRole(Change):
 class ApplyChild(Change):
     """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
 
-    `marks_only`: only labels and owner are not as they should be, and the access is.
+    `complete`: it gives all that it should, whatever else is not as it should be.
     """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
-    marks_only: bool = field(default=False, compare=False)
+    complete: bool = field(default=False, compare=False)
 
     @property
     def gives(self) -> bool:
-        return not self.marks_only
+        return not self.complete
 
     def __str__(self) -> str:
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"
