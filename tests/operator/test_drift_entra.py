@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from support.cluster import Body, Cluster, eventually, running
-from support.drift import QUICK, at_rest, drift_of, item, states, tells, told
-from support.life import AKS_USER, READ_PODS, Person, Policy, ceiling, gets, loses, may, new_policy, person
+from support.drift import QUICK, at_rest, item, states, tells, told
+from support.life import AKS_USER, READ_PODS, Person, Policy, ceiling, new_policy, person
 from support.trouble import clean_log
 
 CORRECTED, REPORTED = "Corrected", "Reported"

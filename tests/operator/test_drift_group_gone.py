@@ -1,4 +1,4 @@
-"""A group or a user that another hand deletes: what can be restored is, and what is gone for good is told so."""
+"""A group or a user that another hand deletes: what can be restored is, what is gone for good is said so."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,7 +155,7 @@ def moves(access: Access) -> list[Body]:
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["deleted", "gone for good"])
-def test_who_observes_lets_a_deleted_group_be(access: Access, purge: bool) -> None:
+def test_who_observes_lets_a_deleted_group_be(access: Access, *, purge: bool) -> None:
     """It is told of, nothing is made or taken away, and the access is said to be missing."""
     group_id, uids = access.policy.group_id, access.uids()
     access.policy.update(mode="Observe")
