@@ -266,6 +266,16 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
     return found
 
 
+def gives_all(wanted: Child, seen: SeenChild) -> bool:
+    """Whether the one that is there gives all that is wanted; it may give more, or to more."""
+    for key, value in wanted.content().items():
+        there = _ordered(seen.content.get(key))
+        parts = value if isinstance(value, list) else [value]
+        if not all(_ordered(part) in (there if isinstance(there, list) else [there]) for part in parts):
+            return False
+    return True
+
+
 def _short(text: str) -> str:
     """Twenty of these must fit into a status, however long a Role is."""
     return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS]}…"

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
 from entra_access.api.status import Item, Subject
-from entra_access.domain.children import SeenChild
+from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
 
 T = TypeVar("T")
@@ -134,9 +134,22 @@ class ClusterFacts:
     azure_rbac: bool | None = None
 
 
+class Whom(NamedTuple):
+    """A subject as RBAC names it."""
+
+    kind: str
+    name: str
+    namespace: str
+
+
+def whom(subject: Subject) -> Whom:
+    """How RBAC names a policy's subject."""
+    return Whom(subject.kind, subject.rbac_name, subject.namespace)
+
+
 @dataclass(frozen=True)
 class ForeignBinding:
-    """A binding of a policy's subject that the operator did not make.
+    """A binding that the operator did not make.
 
     `name` is as ``RoleBinding apps/mine``, `role` as ``ClusterRole edit``; `made_by` is a field manager.
     """
@@ -227,7 +240,7 @@ class PolicyWorld(AzureWorld):
     groups_of
         In how many groups each service principal is, by object id.
     shadows
-        Bindings of the policy's subject that another hand made.
+        The bindings that other hands made, by whom they are for.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
     unread
@@ -251,7 +264,7 @@ class PolicyWorld(AzureWorld):
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
-    shadows: tuple[ForeignBinding, ...] = ()
+    shadows: Mapping[Whom, Mapping[ChildRef, ForeignBinding]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

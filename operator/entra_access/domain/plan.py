@@ -18,6 +18,7 @@ from entra_access.domain.children import (
     by_ref,
     differences,
     drift_of,
+    gives_all,
     order_of_going,
 )
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
@@ -148,7 +149,7 @@ def plan_children(
             made = ApplyChild(child, None)
             additions += [ReplaceChild(child.ref, one.uid), made]
         elif different:
-            made = ApplyChild(child, one.uid, marks_only=not different & child.content().keys())
+            made = ApplyChild(child, one.uid, complete=gives_all(child, one))
             additions.append(made)
         else:
             continue

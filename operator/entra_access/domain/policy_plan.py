@@ -23,7 +23,7 @@ from entra_access.domain.group_plan import GroupNames, group_item, plan_group
 from entra_access.domain.marks import Marks
 from entra_access.domain.members_plan import leave_unseen
 from entra_access.domain.naming import adopted_name, is_adopted, unique_name
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.observed import Group, PolicyWorld, whom
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
@@ -152,11 +152,11 @@ def _whole(
 
 def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     """What others let the subject do: told of, and not touched."""
-    whom = f"{subject.kind} {subject.display_name}"
+    words = f"{subject.kind} {subject.display_name}"
     found = []
-    for one in world.shadows:
-        given = f"{whom} has {one.role}"
-        item = DriftItem(System.KUBERNETES, one.name, "subjects", f"not {whom}", given, one.made_by, one.made)
+    for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
+        said = ("subjects", f"not {words}", f"{words} has {one.role}")
+        item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
         found.append(Difference(item, foreign=True))
     return found
 

@@ -22,7 +22,7 @@ from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
 from entra_access.domain.definition_plan import made_roles
-from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView
+from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
@@ -97,9 +97,10 @@ class WatchCache:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
         return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
 
-    def shadows(self, policy: str) -> tuple[ForeignBinding, ...]:
-        """The bindings of a policy's subject that others made."""
-        return self._shadows.of(policy)
+    @property
+    def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
+        """The bindings that others made, by whom they are for."""
+        return self._shadows.bindings
 
     def namespace(self, name: str) -> Namespace | None:
         """The namespace, or None."""

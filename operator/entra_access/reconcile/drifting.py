@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from entra_access.api.drift import DRIFTED, IN_SYNC, UNKNOWN, DriftCheck
 from entra_access.api.resources import Mode
 from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem, System
-from entra_access.domain.changes import Change
+from entra_access.domain.adoption import ADOPTING
+from entra_access.domain.changes import Change, RemovePrincipal
 from entra_access.domain.difference import Difference, acted, differences_of
 from entra_access.domain.faults import Finding, Link, Severity, Taken
+from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan
+from entra_access.domain.policy_plan import CREATING
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
 
@@ -23,6 +26,8 @@ _SYSTEMS = {
     Link.CEILING: System.AZURE,
 }
 """Where that is what a link is about."""
+UNDER_WAY = {RESTORING, SETTLING, CREATING, ADOPTING}
+"""What plans say of what their own changes begin or go on with."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,22 @@ def drift_text(item: DriftItem) -> str:
     return f"{item.object}: {item.field} is {item.found}{by}, and should be {item.expected}"
 
 
-def observed(changes: Iterable[Change]) -> list[Finding]:
-    """What is missing where nothing may be written: somebody must act, or change the mode."""
-    lacking: dict[str, Change] = {str(change): change for change in changes if change.gives}
-    return [
-        Finding(
-            change.link,
-            Severity.STALLED,
-            OBSERVE_ONLY,
-            f"not in place, and mode is Observe: to {text}, set spec.mode of the policy to Enforce",
-        )
-        for text, change in lacking.items()
-    ]
+def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:
+    """What a plan finds where nothing may be written: somebody must act, or change the mode.
+
+    `read_only`: because the operator was started so.
+    """
+    why, then = ("mode is Observe", "set spec.mode of the policy to Enforce")
+    if read_only:
+        why, then = "the operator was started with --observe", "start it without"
+    lacking = {str(change): change.link for change in plan.changes if _lacks(change, plan)}
+    missing = (
+        Finding(link, Severity.STALLED, OBSERVE_ONLY, f"not in place, and {why}: to {text}, {then}")
+        for text, link in lacking.items()
+    )
+    return (*(finding for finding in plan.findings if finding.reason not in UNDER_WAY), *missing)
+
+
+def _lacks(change: Change, plan: Plan) -> bool:
+    """Whether access is lacking without the change: also as long as a group is not seen as settled."""
+    return change.gives or (plan.subject is None and isinstance(change, RemovePrincipal))

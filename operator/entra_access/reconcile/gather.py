@@ -107,7 +107,7 @@ class Gatherer:
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
             facts=self._cluster.facts,
-            shadows=self._cache.shadows(policy.meta.name),
+            shadows=self._cache.shadows,
         )
 
     async def removal(

@@ -47,6 +47,7 @@ from entra_access.reconcile.drifting import Look, drift_check, drifted, unmade, 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
 EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING, ADOPTING}
+"""Nothing failed: it takes its time."""
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
 _CONDITION: Final = {

@@ -30,7 +30,7 @@ from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, in_order, next_look
-from entra_access.reconcile.removal import Remover
+from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Reconciler:
         if FINALIZER not in meta.finalizers:
             return Next()
         if self._modes.read_only:
-            return await self._remover.hold(body)
+            return await self._pass(body)
         return await self._remover.remove(body)
 
     def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
@@ -144,6 +144,8 @@ class Reconciler:
             world = await self._look(resource, old, now, end)
             now = self._clock()  # to look can take long
             plan = await self._gatherer.named(self._planned(resource, world, old, now))
+        if meta.deleting:
+            plan = replace(plan, findings=(held(meta), *plan.findings))
         mode = self._mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
@@ -167,8 +169,8 @@ class Reconciler:
     async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
         """Make the changes of a plan that may be made now. Returns it with what there is to say."""
         if mode is Mode.OBSERVE:
-            held = plan.changes
-            return replace(plan, findings=(*plan.findings, *observed(held))), Applied(held=list(held))
+            findings = observed(plan, read_only=self._modes.read_only)
+            return replace(plan, findings=findings), Applied(held=list(plan.changes))
         waiting = self._report.contests.held(key, plan)
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
