@@ -1,16 +1,21 @@
 """The status: round trip, times of transitions, drift that is told once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from entra_access.api.status import (
+    CORRECTED,
+    PENDING,
+    REPORTED,
     Condition,
     DriftItem,
     Item,
     Status,
     Subject,
     System,
+    read_drift_item,
     read_status,
     settle_conditions,
 )
@@ -32,9 +37,15 @@ FULL = Status(
     conditions=(condition(time=NOW), condition("Stalled", time=BEFORE, message="do this")),
     subject=Subject("Group", "id", "appdev", "Created"),
     counts={"members": 3, "azureRoles": 0},
-    inventory=(Item(System.ENTRA, "Group", "u", "id", NOW), Item(System.AZURE, "RoleAssignment", "Reader")),
+    inventory=(
+        Item(System.ENTRA, "Group", "u", "id", NOW, origin="Adopted", applied="0123"),
+        Item(System.AZURE, "RoleAssignment", "Reader"),
+    ),
     effective_by=LATER,
-    drift={"state": "InSync", "lastCheckTime": NOW},
+    mode="Observe",
+    expires_at=LATER,
+    member_marks="0123456789ab",
+    drift={"state": "Unknown", "lastCheckTime": NOW, "reason": "down", "items": [drift_item().as_dict()]},
 )
 
 
@@ -42,6 +53,46 @@ def test_round_trip() -> None:
     written = FULL.as_dict()
     assert read_status({"status": written}) == FULL
     assert read_status({"status": written}).as_dict() == written
+
+
+def test_every_field_has_its_name_in_the_object() -> None:
+    written = FULL.as_dict()
+    assert (written["mode"], written["expiresAt"], written["memberMarks"]) == (
+        "Observe",
+        LATER,
+        "0123456789ab",
+    )
+    group, role = written["inventory"]
+    assert (group["origin"], group["applied"]) == ("Adopted", "0123")
+    assert not {"origin", "applied"} & role.keys()
+    assert len(written) == len(vars(FULL))
+
+
+@pytest.mark.parametrize(("origin", "adopted"), [("Adopted", True), ("", False), ("Created", False)])
+def test_only_what_was_there_before_is_adopted(origin: str, adopted: bool) -> None:  # noqa: FBT001
+    assert Item(System.ENTRA, "Group", "u", origin=origin).adopted is adopted
+
+
+@pytest.mark.parametrize("action", [CORRECTED, REPORTED, PENDING])
+def test_an_item_of_the_drift_is_read_as_it_was_written(action: str) -> None:
+    for item in (drift_item(3, action), DriftItem(System.AZURE, "x", "", "absent", "present", action=action)):
+        assert read_drift_item(item.as_dict()) == item
+    assert read_drift_item({"system": "Elsewhere", "object": "x"}) is None
+    assert read_drift_item({}) is None
+
+
+def test_items_are_the_same_whoever_did_it_whenever_and_whatever_became_of_it() -> None:
+    first = drift_item(1)
+    assert replace(first, changed_by="x", since=LATER, action=PENDING).identity == first.identity
+    for other in (
+        {"system": System.AZURE},
+        {"object": "x"},
+        {"field": "x"},
+        {"expected": "x"},
+        {"found": "x"},
+    ):
+        changes: dict[str, Any] = other
+        assert replace(first, **changes).identity != first.identity
 
 
 def test_what_is_not_there_is_not_written() -> None:

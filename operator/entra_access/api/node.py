@@ -10,7 +10,7 @@ from entra_access.api.times import moment
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
-_DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
+_DURATION: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 
 
 class InvalidFieldError(ValueError):

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 def stamp(moment: datetime) -> str:
     """The moment as text, as ``2026-11-23T12:00:00Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not by strftime, which writes the year 1 as 1.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def moment(text: str) -> datetime | None:
