@@ -10,17 +10,18 @@ from entra_access.domain.faults import Finding, Link, Severity
 EXPIRED: Final = "Expired"
 
 
-def expiry(grant: NamespaceGrant, ceiling: Ceiling | None) -> datetime | None:
+def expiry(grant: NamespaceGrant, ceiling: Ceiling | None, known: datetime | None = None) -> datetime | None:
     """When the access ends, to the second as Kubernetes writes it; None: it lasts.
 
     Without a time of its own a grant ends so long after it was made as its policy lets grants last: to apply
-    the same YAML again does not begin that anew.
+    the same YAML again does not begin that anew. `known`, where the policy cannot be read: when it was known
+    to end.
     """
     made = moment(grant.meta.created)
     if grant.expires_at:
         return grant.expires_at.replace(microsecond=0)
     if ceiling is None or ceiling.max_duration is None or made is None:
-        return None
+        return known
     return made + ceiling.max_duration
 
 
@@ -39,9 +40,11 @@ def too_long(grant: NamespaceGrant, ceiling: Ceiling | None) -> Finding | None:
     return Finding(Link.CEILING, Severity.STALLED, "BeyondCeiling", message, "spec.expiresAt")
 
 
-def expired(grant: NamespaceGrant, ceiling: Ceiling | None, now: datetime) -> Finding | None:
+def expired(
+    grant: NamespaceGrant, ceiling: Ceiling | None, now: datetime, known: datetime | None = None
+) -> Finding | None:
     """The time of the grant is over."""
-    end = expiry(grant, ceiling)
+    end = expiry(grant, ceiling, known)
     if end is None or now < end:
         return None
     message = f"the access ended at {stamp(end)}; to give it again set a later spec.expiresAt"

@@ -7,7 +7,7 @@ from typing import Final
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
 from entra_access.api.resources import AdoptionPolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
-from entra_access.api.times import stamp
+from entra_access.api.times import moment, stamp
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
@@ -40,14 +40,17 @@ def plan_grant(
     now: datetime,
     *,
     had: bool = False,
+    known_end: str = "",
 ) -> Plan:
     """What makes the access in one namespace as the grant and its policy's ceiling say.
 
     `had`: its policy was there before, so one that is not there was deleted and is not yet to come.
+    `known_end`: when the access ends as the status has it, for as long as the policy cannot be read.
     """
     given = world.policy.policy.ceiling if world.policy and world.policy.policy else None
-    end = expiry(grant, given)
-    refusal, gives_nothing = _refusal(grant, world, now, had=had)
+    known = moment(known_end) if world.policy and world.policy.policy is None else None
+    end = expiry(grant, given, known)
+    refusal, gives_nothing = _refusal(grant, world, now, had=had, known=known)
     if refusal and not gives_nothing:
         return replace(_unchanged(refusal, world, inventory), expires_at=stamp(end) if end else "")
     subject = _subject(world.policy)
@@ -156,10 +159,10 @@ def _subject(view: PolicyView | None) -> Subject | None:
 
 
 def _refusal(
-    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool, known: datetime | None
 ) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
-    refusal, gives_nothing = refused_unseen(grant, world, now, had=had)
+    refusal, gives_nothing = refused_unseen(grant, world, now, had=had, known=known)
     view = world.policy
     if refusal or view is None or view.policy is None:
         return refusal, gives_nothing
@@ -175,7 +178,12 @@ def _refusal(
 
 
 def refused_unseen(
-    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool = False
+    grant: NamespaceGrant,
+    world: GrantWorld,
+    now: datetime,
+    *,
+    had: bool = False,
+    known: datetime | None = None,
 ) -> tuple[Finding | None, bool]:
     """What `_refusal` says without a look at Azure: such a grant's Azure roles need not be looked up."""
     view = world.policy
@@ -183,7 +191,7 @@ def refused_unseen(
         message = f"namespace {grant.meta.namespace} is being deleted"
         return _of_policy(Severity.WAITING, "NamespaceEnding", message), False
     given = view.policy.ceiling if view and view.policy else None
-    over = expired(grant, given, now)
+    over = expired(grant, given, now, known)
     if over:
         return over, True
     if view is None and had:

@@ -128,10 +128,11 @@ class Reconciler:
         """The mode in effect: the operator's, else the policy's, which is its grants' too."""
         if self._modes.read_only:
             return Mode.OBSERVE
-        body = self._cache.resource(key) or {}
-        policy = key.name if key.kind == POLICY.kind else policy_of(body)
-        view = self._cache.policy_view(policy)
-        return (view.policy.mode if view and view.policy else None) or self._modes.default
+        name = key.name if key.kind == POLICY.kind else policy_of(self._cache.resource(key) or {})
+        policy = self._cache.resource(Key(POLICY.kind, None, name)) or {}
+        # Of a spec that cannot be read it counts too.
+        wished = (policy.get("spec") or {}).get("mode")
+        return next((mode for mode in Mode if mode.value == wished), self._modes.default)
 
     async def _pass(self, body: Body) -> Next:
         meta, old, now = read_meta(body), read_status(body), self._clock()
@@ -245,7 +246,8 @@ class Reconciler:
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
+            had, end = _had_policy(old), old.expires_at
+            plan = plan_grant(resource, self._place, world, old.inventory, now, had=had, known_end=end)
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
             put_in = read_marks(old.member_marks)
             plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
