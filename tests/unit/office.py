@@ -3,8 +3,10 @@
 What they are asked for they do, late or never where they are told to; every write is remembered.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from entra_access.api.names import (
@@ -15,7 +17,7 @@ from entra_access.api.names import (
     SERVICE_ACCOUNT,
     Kind,
 )
-from entra_access.api.resources import Reference
+from entra_access.api.resources import Meta, Reference
 from entra_access.api.status import Status, read_status
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
@@ -28,15 +30,28 @@ from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
-from entra_access.reconcile.notes import Notes
+from entra_access.reconcile.notes import Note, Notes
 from entra_access.reconcile.outcome import Next
-from entra_access.reconcile.reconciler import Reconciler
-from unit.builders import AT, PLACE, body_of, guid
+from entra_access.reconcile.reconciler import Modes, Reconciler
+from unit.builders import AT, NOW, PLACE, body_of, guid
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
 
 
 class DeadError(Exception):
     """The operator died."""
+
+
+class Heard(Notes):
+    """The events, to be read again."""
+
+    def __init__(self, kubernetes: Any) -> None:
+        super().__init__(kubernetes)
+        self.heard: list[Note] = []
+
+    def add(self, meta: Meta, note: Note, now: datetime) -> None:
+        """An event is recorded."""
+        self.heard.append(note)
+        super().add(meta, note, now)
 
 
 APPDEV: Final = Key("AccessPolicy", None, "appdev")
@@ -51,7 +66,7 @@ class Office:
     `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, modes: Modes | None = None) -> None:
         self.faults: dict[str, Fault] = {}
         self.lost: set[str] = set()
         self.writes: list[tuple[str, str]] = []
@@ -69,6 +84,7 @@ class Office:
         self.due: set[Key] = set()
         self.cache = WatchCache()
         services: Any = self
+        self.notes = Heard(services)
         azure = AzureReader(PLACE, services, 0.0)
         cluster = ClusterWatch(services, PLACE.cluster_id, 60, lambda: None)
         self.reconciler = Reconciler(
@@ -77,11 +93,16 @@ class Office:
             services,
             Gatherer(PLACE, self.cache, DirectoryReader(PLACE, services), azure, services, cluster),
             Applier(self.cache, services, services, services, azure.assignments, azure.roles),
-            Notes(services),
+            self.notes,
             tell=self.due.add,
-            clock=lambda: AT + timedelta(minutes=self.passes),
+            clock=self.clock,
             stalled_after=60,
+            modes=modes,
         )
+
+    def clock(self) -> datetime:
+        """The time of the pass: a minute later each."""
+        return AT + timedelta(minutes=self.passes)
 
     # What people do
 
@@ -109,6 +130,23 @@ class Office:
     def people_define(self, name: str) -> None:
         """Somebody makes a role in Azure."""
         self.definitions[guid(name)] = Definition(guid(name), name)
+
+    def edit(self, ref: ChildRef, by: str, **content: Any) -> None:
+        """Another hand changes what an object of ours says."""
+        body = copy.deepcopy(self.objects[ref]) | content
+        fields: dict[str, Any] = {f"f:{name}": {} for name in content}
+        body["metadata"]["managedFields"].append({"manager": by, "time": NOW, "fieldsV1": fields})
+        self.objects[ref] = self._versioned(body)
+        self.cache.put(ref.kind, self.objects[ref])
+
+    def take(self, ref: ChildRef) -> None:
+        """Another hand deletes an object of ours."""
+        del self.objects[ref]
+        self.cache.drop(ref.kind, ref.namespace, ref.name)
+
+    def ours(self, kind: Kind) -> list[ChildRef]:
+        """The objects of a kind, by name."""
+        return sorted((ref for ref in self.objects if ref.kind is kind), key=lambda ref: ref.path)
 
     def delete(self, key: Key) -> None:
         """Somebody deletes a resource."""
@@ -139,6 +177,10 @@ class Office:
 
     def status(self, key: Key = APPDEV) -> Status:
         return read_status(self.body(key))
+
+    def told(self, reason: str) -> list[str]:
+        """The messages of the events of that reason."""
+        return [note.message for note in self.notes.heard if note.reason == reason]
 
     def written(self, what: str) -> list[str]:
         """What was written by calls of that name."""
@@ -257,6 +299,12 @@ class Office:
         self.relations[made.id] = {"members": {}, "owners": {}}
         self._answer("create_group")
         return made
+
+    async def update_group(self, group_id: str, attributes: dict[str, Any]) -> None:
+        self._write("update_group", " ".join(sorted(attributes)))
+        names = {"displayName": "display_name", "mailNickname": "mail_nickname", "description": "description"}
+        values: dict[str, Any] = {names[name]: value for name, value in attributes.items()}
+        self.groups[group_id] = replace(self.groups[group_id], **values)
 
     async def delete_group(self, group_id: str) -> None:
         self._write("delete_group", group_id)
