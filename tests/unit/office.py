@@ -63,13 +63,15 @@ class Office:
 
     `faults`: what a call fails with, by its name or, for a reading of one object, by that; `lost`: calls that
     take effect and do not answer; `deaths`: children with which the operator dies when they are made;
-    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there.
+    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there;
+    `statuses`: all that were written.
     """
 
     def __init__(self, modes: Modes | None = None) -> None:
         self.faults: dict[str, Fault] = {}
         self.lost: set[str] = set()
         self.writes: list[tuple[str, str]] = []
+        self.statuses: list[dict[str, Any]] = []
         self.deaths: set[str] = set()
         self.looked_up: list[str] = []
         self.objects: dict[ChildRef, dict[str, Any]] = {}
@@ -106,11 +108,14 @@ class Office:
 
     # What people do
 
-    def apply(self, kind: Kind, name: str, spec: dict[str, Any], namespace: str | None = None) -> Key:
+    def apply(
+        self, kind: Kind, name: str, spec: dict[str, Any], namespace: str | None = None, created: str = ""
+    ) -> Key:
         """Somebody writes a resource. Returns its key."""
         key = Key(kind.kind, namespace, name)
         old = self.cache.resource(key)
         metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "generation": 1}
+        metadata |= {"creationTimestamp": created} if created else {}
         if old:
             metadata = {**old["metadata"], "generation": old["metadata"]["generation"] + 1}
         metadata |= {"namespace": namespace} if namespace else {}
@@ -329,6 +334,7 @@ class Office:
 
     async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
         self._write("status", str(meta))
+        self.statuses.append(dict(status))
         key = Key(meta.kind.kind, meta.namespace, meta.name)
         return self._versioned({**self.body(key), "status": dict(status)})
 

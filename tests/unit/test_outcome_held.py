@@ -180,8 +180,16 @@ def test_what_was_not_seen_stays_as_it_was_known() -> None:
     assert status(READER, counts=counts, there=LINES).counts == {"clusterRoleBindings": 1}
 
 
-def test_without_anything_held_the_counts_are_the_plans() -> None:
-    assert status(READER, ApplyChild(VIEW, None), applied=Applied(), mode=Mode.ENFORCE).counts == COUNTS
+@pytest.mark.parametrize("how", ["failed", "never come to"])
+def test_what_could_not_be_made_is_not_there(how: str) -> None:
+    add = AddPrincipals(GROUP_ID, "members", ("a",))
+    found = status(add, applied=unmade(add, how), there=LINES, mode=Mode.ENFORCE)
+    assert found.counts == COUNTS | {"members": 1}
+
+
+def test_when_all_is_made_the_counts_are_the_plans() -> None:
+    changes = (READER, ApplyChild(VIEW, None))
+    assert status(*changes, applied=Applied(done=list(changes)), mode=Mode.ENFORCE).counts == COUNTS
 
 
 # The inventory: what was made once stays told of

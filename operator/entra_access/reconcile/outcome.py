@@ -176,7 +176,8 @@ def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, 
     known = {name: number for name, number in old.counts.items() if name in _COUNTS[meta.kind]}
     if not plan.counts:
         return known
-    there = _there(plan, applied) if applied.held else {}
+    left = unmade(plan, applied)
+    there = _there(plan, applied, left) if left else {}
     now = {
         name: known.get(name) if number is None else there.get(name, number)
         for name, number in plan.counts.items()
@@ -184,8 +185,8 @@ def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, 
     return {name: number for name, number in now.items() if number is not None}
 
 
-def _there(plan: Plan, applied: Applied) -> dict[str, int]:
-    """How many there are while changes are held: the plan counts on all of them."""
+def _there(plan: Plan, applied: Applied, left: Iterable[Change]) -> dict[str, int]:
+    """How many there are while some changes are `left` unmade: the plan counts on all of them."""
     lines = {
         item.key
         for item in (*plan.inventory, *applied.made)
@@ -195,7 +196,7 @@ def _there(plan: Plan, applied: Applied) -> dict[str, int]:
     inside = {name.partition("/")[0] for _, kind, name in lines if kind == ROLE_BINDING.kind}
     ours = {item.id.lower() for item in plan.inventory}
     more = {"members": 0, "azureRoles": 0}
-    for change in applied.held:
+    for change in left:
         match change:
             case AddPrincipals(relation="members"):
                 more["members"] -= len(change.ids)

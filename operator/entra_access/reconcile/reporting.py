@@ -56,7 +56,7 @@ class Reporter:
         finding = Finding(Link.SUBJECT, Severity.WAITING, "Creating", _being_made(lines))
         kept = plan.subject if plan.subject and plan.subject.rbac_name else None
         announced_plan = replace(plan, differences=(), findings=(finding,), subject=kept)
-        status = make_status(meta, old, announced_plan, Applied(held=list(plan.changes)), now)
+        status = make_status(meta, old, announced_plan, Applied(), now)
         status = replace(status, drift=old.drift or status.drift)
         self.take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
         return status
