@@ -74,6 +74,11 @@ class Plan:
     entries: tuple[Entry, ...] | None = None
     stays: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def compared(self) -> bool:
+        """Whether what is wished for was compared with what is there; else all of that stays as it is."""
+        return bool(self.counts)
+
 
 @dataclass(frozen=True)
 class ChildPlan:
