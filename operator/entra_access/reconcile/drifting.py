@@ -17,6 +17,8 @@ from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
 
 OBSERVE_ONLY = "ObserveOnly"
+UNDER_WAY = {RESTORING, SETTLING, CREATING, ADOPTING}
+"""What plans say of what their own changes begin or go on with."""
 _SYSTEMS = {
     Link.SUBJECT: System.ENTRA,
     Link.MEMBERS: System.ENTRA,
@@ -26,8 +28,6 @@ _SYSTEMS = {
     Link.CEILING: System.AZURE,
 }
 """Where that is what a link is about."""
-UNDER_WAY = {RESTORING, SETTLING, CREATING, ADOPTING}
-"""What plans say of what their own changes begin or go on with."""
 
 
 @dataclass(frozen=True)
