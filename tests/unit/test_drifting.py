@@ -57,6 +57,8 @@ def test_only_what_another_hand_did_and_this_pass_undid_was_put_right() -> None:
     (item,) = put_right(WHOLE, applied)
     assert (item.object, item.changed_by, item.action) == (str(BINDING.ref), "kubectl", CORRECTED)
     assert put_right(WHOLE, Applied(failed=[EDITED])) == ()
+    new = Difference(items_of(WISHED, "")[0], WISHED)
+    assert put_right(a_plan(WISHED, found=[new]), Applied(done=[WISHED])) == ()
 
 
 def test_a_change_like_it_is_not_it() -> None:
