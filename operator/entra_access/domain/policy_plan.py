@@ -6,6 +6,7 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -242,6 +243,7 @@ def plan_policy_removal(
     now: str,
     *,
     keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
 
@@ -254,7 +256,7 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False)
+    children = plan_children_removal(world.children, inventory, keep=False, adoption=adoption)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
