@@ -27,7 +27,7 @@ CHAIN: Final = {
     "NamespaceGrant": {"PolicyReady", "WithinCeiling", "BindingsReady"},
 }
 LINKS: Final = CHAIN["AccessPolicy"] | CHAIN["NamespaceGrant"]
-ABNORMAL: Final = {"Reconciling", "Stalled", "Warning"}
+ABNORMAL: Final = {"Reconciling", "Stalled", "Warning", "Drifted", "Expired"}
 REASON = re.compile(r"[A-Z][A-Za-z0-9]*")
 
 

@@ -23,7 +23,7 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.faults import Denied, Link, Unavailable
+from entra_access.domain.faults import Denied, Link, Taken, Unavailable
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Definition
 from entra_access.domain.plan import Plan, child_item
@@ -230,6 +230,14 @@ def test_what_another_hand_deleted_stays_told_of_until_it_is_made_again(
     """Else the next pass would take it for something that was never made, and no drift any more."""
     old = Status(inventory=(item,))
     assert status(change, old=old, applied=unmade(change, how), mode=Mode.ENFORCE).inventory == (item,)
+
+
+def test_what_another_hand_has_put_in_its_place_is_not_told_of() -> None:
+    """The inventory is of what the operator made."""
+    change, old = ApplyChild(VIEW, None), Status(inventory=(child_line(VIEW), role_line("Reader")))
+    applied = Applied(failed=[change], findings=[Taken("somebody's").finding(Link.BINDINGS)])
+    found = status(READER, change, old=old, applied=applied, mode=Mode.ENFORCE)
+    assert found.inventory == (role_line("Reader"),)
 
 
 def test_a_custom_role_too() -> None:

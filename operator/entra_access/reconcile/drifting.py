@@ -67,14 +67,24 @@ def unmade(plan: Plan, applied: Applied) -> list[Change]:
     return [change for change in plan.changes if id(change) not in done]
 
 
+def missing(plan: Plan, applied: Applied) -> list[Change]:
+    """The changes that were not made, without those whose place something of another hand has."""
+    taken = _taken(applied)
+    return [change for change in unmade(plan, applied) if id(change) not in taken]
+
+
+def _taken(applied: Applied) -> set[int]:
+    """The ids of the changes whose objects cannot be made because others have their place."""
+    refused = zip(applied.failed, applied.findings, strict=False)
+    return {id(change) for change, finding in refused if finding.reason == Taken.reason}
+
+
 def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ...]:
     """What is not as it should be after the pass.
 
     Who only observes is told all of it; else a wish that is not fulfilled yet is no drift.
     """
-    done = {id(change) for change in applied.done}
-    refused = zip(applied.failed, applied.findings, strict=False)
-    taken = {id(change) for change, finding in refused if finding.reason == Taken.reason}
+    done, taken = {id(change) for change in applied.done}, _taken(applied)
     items = []
     for one in all_differences(plan):
         if id(one.change) in taken:

@@ -42,7 +42,7 @@ from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.drifting import Look, drift_check, drifted, unmade, unseen
+from entra_access.reconcile.drifting import Look, drift_check, drifted, missing, unmade, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
@@ -118,7 +118,7 @@ def make_status(
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
         subject=subject,
         counts=counts,
-        inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone, unmade(plan, applied)),
+        inventory=merge_inventory(old.inventory, plan.inventory, applied, plan.gone, missing(plan, applied)),
         effective_by=effective_by(old.effective_by, applied.done, now),
         mode=look.mode.value,
         expires_at=plan.expires_at,
@@ -235,23 +235,23 @@ def merge_inventory(
     seen: Sequence[Item],
     applied: Applied,
     found_gone: frozenset[str] = frozenset(),
-    unmade: Sequence[Change] = (),
+    later: Sequence[Change] = (),
 ) -> tuple[Item, ...]:
     """The inventory after a pass: what was known, seen or made, without what is gone.
 
     The plan names all that is ours in Azure and Kubernetes, also what it could not look at now, so what it
-    does not name is gone or was never ours. The group leaves only when its removal was confirmed. `unmade`
-    are the changes of the plan that were not made.
+    does not name is gone or was never ours. The group leaves only when its removal was confirmed. `later`
+    are the changes of the plan that were not made, and may still be.
     """
     before = {_key(item): item for item in old}
     # What was made once and is not made again now is still told of: else it would be no drift any more.
-    missing = {_line_key(change) for change in unmade}
-    known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
+    lacking = {_line_key(change) for change in later}
+    known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in lacking}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
         same = was is not None and was.id == item.id
         known[_key(item)] = _as_known(item, was) if was and same else item
-    if any(isinstance(change, UpdateGroup) for change in unmade):
+    if any(isinstance(change, UpdateGroup) for change in later):
         _not_applied(known, before)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
