@@ -30,7 +30,7 @@ from entra_access.domain.changes import (
 from entra_access.domain.definition_plan import DEFINITION
 from entra_access.domain.effective import effective_by
 from entra_access.domain.expiry import EXPIRED
-from entra_access.domain.faults import Finding, Link, Replicating, Severity
+from entra_access.domain.faults import Finding, Link, Replicating, Severity, Taken
 from entra_access.domain.group_plan import GROUP, RESTORING, SETTLING
 from entra_access.domain.marks import Marks, marks, read_marks
 from entra_access.domain.naming import assignment_id, assignment_name
@@ -38,6 +38,7 @@ from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
+from entra_access.reconcile.contests import CONTESTED
 from entra_access.reconcile.drifting import Look, drift_check, drifted, outstanding, unseen
 
 SHORT_PAUSE: Final = 3.0
@@ -90,7 +91,10 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
     if passing:
         waits = [f.retry_after for f in passing if f.retry_after is not None]
-        soon = {finding.reason for finding in passing} <= EXPECTED_REASONS
+        reasons = {finding.reason for finding in passing}
+        if reasons == {CONTESTED}:
+            return Next(after=max(waits, default=None))  # no failure: when it goes on is known
+        soon = reasons <= EXPECTED_REASONS
         return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None)
     # What is over is over until somebody writes another time, and the watch tells of that.
     stalled = any(f.severity is Severity.STALLED and f.reason != EXPIRED for f in findings)
@@ -223,7 +227,9 @@ def merge_inventory(
     """
     before = {_key(item): item for item in old}
     # What was made once and is not made again now is still told of: else it would be no drift any more.
-    missing = {_line_key(change) for change in applied.held}
+    refused = zip(applied.failed, applied.findings, strict=True)
+    failed = (change for change, finding in refused if finding.reason != Taken.reason)
+    missing = {_line_key(change) for change in (*applied.held, *failed)}
     known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
