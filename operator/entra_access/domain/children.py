@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from entra_access.api.names import (
     ANNOTATION_ACCOUNT,
+    ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -76,7 +77,8 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in.
+    `account` is, for a token, the service account that it signs in. `adopted`: it was there before, so that
+    nobody owns it, and Kubernetes does not collect it.
     """
 
     ref: ChildRef
@@ -86,6 +88,7 @@ class Child:
     role: str = ""
     subject: RbacSubject | None = None
     account: str = ""
+    adopted: bool = False
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -114,8 +117,11 @@ class Child:
             "name": self.ref.name,
             "labels": self.labels(),
             "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
-            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
-            "ownerReferences": [
+            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
+            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
+            "ownerReferences": []
+            if self.adopted
+            else [
                 {
                     "apiVersion": self.owner.kind.api_version,
                     "kind": self.owner.kind.kind,
@@ -148,6 +154,12 @@ class SeenChild:
     owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
+    adopted: bool = False  # says its annotation, which anybody may write
+
+    @property
+    def owner_uids(self) -> frozenset[str]:
+        """The UIDs of the resources that it was made for."""
+        return frozenset(uid for _, _, uid in self.owners)
 
     @property
     def owner_key(self) -> tuple[str, str | None, str]:
@@ -175,6 +187,17 @@ def is_ours(body: Mapping[str, Any]) -> bool:
     return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
         str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
     )
+
+
+def not_made_here(ref: ChildRef, body: Mapping[str, Any]) -> str:
+    """What is wrong with an object of that name that is there already, and what to do."""
+    makers = sorted({one.get("manager", "") for one in body["metadata"].get("managedFields", ())})
+    owners = seen_child(ref.kind, body).owners
+    # An ownerReference can be written by anybody.
+    if owners and FIELD_MANAGER in makers:
+        kind, name, _ = owners[0]
+        return f"{ref} is already there and was made for {kind} {name}; only one of them can have it"
+    return f"{ref} is already there and was not made here (by {', '.join(makers)}); delete or rename it"
 
 
 def order_of_going(ref: ChildRef) -> int:
@@ -205,6 +228,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             for m in meta.get("managedFields", ())
             if m.get("manager") != FIELD_MANAGER
         ),
+        adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
     )
 
 
@@ -237,7 +261,7 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
+    if not wanted.adopted and wanted.owner.uid not in seen.owner_uids:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
 
@@ -261,7 +285,7 @@ def _words(value: object) -> str:
     """A short form of a rule list, a roleRef or a subject list, for people."""
     if isinstance(value, Mapping):
         return (
-            f"{value.get('kind')} {value.get('name')}"
+            f"{value.get('kind')} {value.get('name') or 'not made yet'}"
             if "name" in value
             else json.dumps(value, sort_keys=True)
         )

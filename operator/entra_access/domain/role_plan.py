@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from entra_access.api.resources import Meta
-from entra_access.api.status import DriftItem, Item, Subject, System
+from entra_access.api.resources import AdoptionPolicy, Meta
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference, assignment_words
-from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
+from entra_access.domain.faults import Denied, Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
@@ -22,12 +22,16 @@ MADE: Final = "made"
 
 @dataclass(frozen=True)
 class WishedRole:
-    """One role at one scope (an ARM id), and the field that asks for it. `refusal`: why it cannot be."""
+    """One role at one scope (an ARM id), and the field that asks for it.
+
+    `refusal`: why it cannot be; `awaited`: what must be made before.
+    """
 
     path: str
     role: str
     scope: str
     refusal: str = ""
+    awaited: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def plan_assignments(
     place: Place,
     world: AzureWorld,
     inventory: Iterable[Item],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> RolePart:
     """Compare role assignments as they should be with those that are there.
 
@@ -116,7 +121,7 @@ def plan_assignments(
             lines={item.id.lower(): item for item in lines if scope_of(item.id).lower() == key},
             seen=assignments_at(world, place, key),
         )
-        _plan_scope(part, here, subject, place.note(owner), place, world, held)
+        _plan_scope(part, here, subject, place.note(owner), place, world, held, adoption)
     return part
 
 
@@ -153,6 +158,12 @@ def _resolve(
             role_id = _remembered(part, wish, place, world, lines)
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
+            held.scopes.add(wish.scope.lower())
+        elif wish.awaited:
+            message = f"waiting for {wish.awaited}"
+            part.findings.append(
+                Finding(Link.AZURE_ROLES, Severity.WAITING, "RoleNotReady", message, wish.path)
+            )
             held.scopes.add(wish.scope.lower())
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
@@ -227,17 +238,14 @@ def _plan_scope(
     place: Place,
     world: AzureWorld,
     held: _Held,
+    adoption: AdoptionPolicy,
 ) -> None:
     if isinstance(here.seen, Missing):
         # With a resource group all assignments in it go.
         part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
         return
     if isinstance(here.seen, Fault):
-        finding = here.seen.finding(Link.AZURE_ROLES, observing=True)
-        wish = next(iter(here.wanted.values()), None)
-        if wish and not place.covers(here.scope):
-            finding = replace(finding, path=_scope_path(wish.wish))
-        part.findings.append(finding)
+        part.findings.append(_unseen(here, here.seen, place))
         part.inventory += here.lines.values()
         part.count = None
         return
@@ -250,15 +258,26 @@ def _plan_scope(
         # Without a type it is a service account, which Azure does not know.
         if subject and subject.principal_type:
             change = AssignRole(
-                here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
+                here.scope,
+                one.wish.role,
+                role_id,
+                principal or None,
+                subject.principal_type,
+                note,
+                one.wish.path,
             )
             line = here.lines.get(one.assignment(principal)) if principal else None
-            _give(part, change, mine.get(role_id, []), line, place)
+            _give(part, change, mine.get(role_id, []), line, place, adoption)
     _sort_out(part, here, here.seen, principal, note, place, world, held)
 
 
 def _give(
-    part: RolePart, change: AssignRole, seen: list[Assignment], line: Item | None, place: Place
+    part: RolePart,
+    change: AssignRole,
+    seen: list[Assignment],
+    line: Item | None,
+    place: Place,
+    adoption: AdoptionPolicy,
 ) -> None:
     """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name."""
     words = assignment_words(change.role, change.scope)
@@ -271,6 +290,7 @@ def _give(
         return
     ours = next((one for one in seen if _named_by_us(one) and line and line.applied), None)
     if ours is None:
+        _adopt(part, change, seen, adoption)
         return
     # Another policy, or another cluster, may give the same and describe it as its own.
     marked = place.made_by_an_operator(ours.description)
@@ -284,6 +304,40 @@ def _give(
             for name, expected, there in found
         )
         part.differences += [Difference(item, change, foreign=True) for item in items]
+
+
+def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption: AdoptionPolicy) -> None:
+    """The role is given by an assignment that another hand made: it counts, and may be taken over."""
+    whole = [one for one in seen if not one.condition]
+    if not whole:
+        message = (
+            f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
+            "remove that assignment or its condition"
+        )
+        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
+    elif adoption is not AdoptionPolicy.NEVER and not any(map(_named_by_us, whole)):
+        arm_id = assignment_id(change.scope, whole[0].name)
+        part.inventory.append(
+            Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
+        )
+        part.claims |= {arm_id.lower()}
+
+
+def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
+    """That a scope cannot be looked at; of one elsewhere than at the cluster, which one and what to do."""
+    finding = fault.finding(Link.AZURE_ROLES, observing=True)
+    if place.covers(here.scope):
+        return finding
+    wish = next(iter(here.wanted.values()), None)
+    path = _scope_path(wish.wish) if wish else "status.inventory"
+    message = fault.message
+    if isinstance(fault, Denied) and here.lines:
+        # Whoever has no right there is told that it is forbidden, also where there is nothing any more.
+        message += (
+            f"; if {here.scope} was deleted, what was assigned there went with it: give the role above it, "
+            "for example on its subscription, so that Azure can say that it is gone"
+        )
+    return replace(finding, message=message, path=path)
 
 
 def _scope_path(wish: WishedRole) -> str:
@@ -314,7 +368,15 @@ def _sort_out(
     """
     named = {assignment_id(here.scope, a.name).lower(): a for a in seen}
     # A line can be written by whoever may write a status: it makes nothing ours that we would not name so.
-    listed = {key: item for key, item in here.lines.items() if key not in named or _named_by_us(named[key])}
+    listed = {
+        key: item
+        for key, item in here.lines.items()
+        if key not in named
+        or _named_by_us(named[key])
+        or (item.adopted and principal == named[key].principal_id)
+    }
+    taken = {item.id.lower() for item in part.inventory if item.adopted}
+    listed = {key: item for key, item in listed.items() if key not in taken}
     keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
     # Another cluster that uses the same group gives the same name; the description tells whose it is.
     ours = {

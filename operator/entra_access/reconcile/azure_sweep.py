@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
-from entra_access.domain.observed import Assignment
+from entra_access.domain.observed import Assignment, PolicyView
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.azure_reader import AzureReader
@@ -67,10 +67,14 @@ class AzureSweep:
         if any(view.policy and view.policy.custom_roles for view in views):
             changed = await self._azure.changed_definitions()
             for view in views:
-                roles = view.policy.custom_roles if view.policy else ()
-                if changed & {wished_definition(role, view.name, self._place).guid for role in roles}:
+                if changed & self._own_definitions(view):
                     self._add(self._cache.policy_key(view.name))
         await self._azure.look_again(self._far())
+
+    def _own_definitions(self, view: PolicyView) -> set[str]:
+        roles = view.policy.custom_roles if view.policy else ()
+        lines = self._cache.policy_inventory(view.name)
+        return {wished_definition(role, view.name, self._place, lines).guid for role in roles}
 
     def _far(self) -> set[str]:
         """The scopes far from the cluster where something was assigned."""

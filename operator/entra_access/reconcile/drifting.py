@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from entra_access.api.drift import DRIFTED, IN_SYNC, UNKNOWN, DriftCheck
 from entra_access.api.resources import Mode
 from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem
+from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import Change, RemovePrincipal
 from entra_access.domain.difference import Difference, acted, differences_of
 from entra_access.domain.faults import Finding, Severity, Taken
@@ -16,7 +17,7 @@ from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
 
 OBSERVE_ONLY = "ObserveOnly"
-UNDER_WAY = {RESTORING, SETTLING, CREATING}
+UNDER_WAY = {RESTORING, SETTLING, CREATING, ADOPTING}
 """What plans say of what their own changes begin or go on with."""
 
 
@@ -57,7 +58,7 @@ def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ..
     Who only observes is told all of it; else a wish that is not fulfilled yet is no drift.
     """
     done = {id(change) for change in applied.done}
-    refused = zip(applied.failed, applied.findings, strict=True)
+    refused = zip(applied.failed, applied.findings, strict=False)
     taken = {id(change) for change, finding in refused if finding.reason == Taken.reason}
     items = []
     for one in all_differences(plan):

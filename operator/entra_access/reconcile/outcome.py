@@ -18,6 +18,7 @@ from entra_access.api.status import (
     settle_conditions,
 )
 from entra_access.api.times import stamp
+from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import (
     AddPrincipals,
     ApplyChild,
@@ -43,7 +44,7 @@ from entra_access.reconcile.drifting import Look, drift_check, drifted, outstand
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
-EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING}
+EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING, ADOPTING}
 """Nothing failed: it takes its time."""
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
@@ -233,12 +234,23 @@ def merge_inventory(
     known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
-        known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
+        same = was is not None and was.id == item.id
+        known[_key(item)] = _as_known(item, was) if was and same else item
     if any(isinstance(change, UpdateGroup) for change in (*applied.held, *applied.failed)):
         _not_applied(known, before)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
-    return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
+    return in_order(left)
+
+
+def _as_known(item: Item, was: Item) -> Item:
+    """The line with what only the line before it tells: since when, and that it was there before."""
+    return replace(item, since=was.since or item.since, origin=item.origin or was.origin)
+
+
+def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
+    """The lines in the order in which they stand in a status."""
+    return tuple(sorted(items, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
 
 
 def _key(item: Item) -> tuple[str, ...]:

@@ -8,27 +8,28 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, POLICY
+from entra_access.api.names import FINALIZER, POLICY, SECRET
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
+from entra_access.domain.children import by_ref
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.inventory import announced
 from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.outcome import Next, in_order, next_look
 from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
@@ -121,7 +122,7 @@ class Reconciler:
         """
         if FINALIZER in meta.finalizers:
             return False
-        return self._cache.needs_azure(key) or self._remover.keeps(body)
+        return self._cache.needs_azure(key) or self._remover.must_let_go(body)
 
     def _mode(self, key: Key) -> Mode:
         """The mode in effect: the operator's, else the policy's, which is its grants' too."""
@@ -139,10 +140,10 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._unreadable(meta, old, error)
         else:
-            end = await self._bindings_first(resource, old, now)
+            old, end = await self._bindings_first(resource, old, now)
             world = await self._look(resource, old, now, end)
             now = self._clock()  # to look can take long
-            plan = self._planned(resource, world, old, now)
+            plan = await self._gatherer.named(self._planned(resource, world, old, now))
         if meta.deleting:
             plan = replace(plan, findings=(held(meta), *plan.findings))
         mode = self._mode(key_of(meta))
@@ -152,7 +153,7 @@ class Reconciler:
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._report.announce(meta, old, plan, lines, now)
         plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
-        self._remover.tell_of_removals(meta, applied)
+        self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         return replace(then, due=self._until(plan.expires_at, now))
@@ -188,7 +189,7 @@ class Reconciler:
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
     ) -> PolicyWorld | GrantWorld:
         if isinstance(resource, NamespaceGrant):
-            return await self._gatherer.grant(resource, old)
+            return await self._gatherer.grant(resource, old, now)
         return await self._gatherer.policy(resource, old, now)
 
     async def _follow(
@@ -217,7 +218,7 @@ class Reconciler:
                 now = read_meta(body) if body else None
                 # Another wish is for the next pass, which is due already.
                 if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
-                    end = await self._bindings_first(resource, read_status(body), self._clock())
+                    _, end = await self._bindings_first(resource, read_status(body), self._clock())
         finally:
             self._news.pop(key, None)
 
@@ -256,15 +257,16 @@ class Reconciler:
 
     async def _bindings_first(
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> str:
+    ) -> tuple[Status, str]:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: who the subject is, and nothing of members and roles. Returns when the access ends.
+        them: who the subject is, and nothing of members and roles. Returns the status as it
+        is now, and when the access ends.
         """
         key = key_of(resource.meta)
         if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
-            return ""
+            return old, ""
         if isinstance(resource, NamespaceGrant):
             local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
         else:
@@ -273,18 +275,27 @@ class Reconciler:
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
-        if plan.changes:
-            plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
-            self._report.tell_of(resource.meta, old, old, plan, applied)
-            self._report.remember(resource.meta, put_right(plan, applied))
-        return plan.expires_at
+        if not plan.changes:
+            return old, plan.expires_at
+        lines = announced(plan, old.inventory, self._place, stamp(now))
+        if lines:
+            # Nothing else is known yet that would be worth telling.
+            old = replace(old, inventory=in_order((*old.inventory, *lines)))
+            written = await self._kubernetes.apply_status(resource.meta, old.as_dict())
+            self._report.take_in(resource.meta, written)
+        plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
+        self._report.tell_of(resource.meta, old, old, plan, applied)
+        self._report.remember(resource.meta, put_right(plan, applied))
+        return old, plan.expires_at
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(key_of(meta))
-        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        # No watch shows Secrets, and what is about to be made may be there.
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at

@@ -86,6 +86,11 @@ class SharedEach(Generic[K, T]):
         self._readings.pop(key, None)
         self._asked.pop(key, None)
 
+    def forget_where(self, which: Callable[[K], bool]) -> None:
+        """Read those of which it is true anew at the next question."""
+        for key in [one for one in self._readings if which(one)]:
+            self.forget(key)
+
     def clear(self) -> None:
         """Read everything anew."""
         self._readings.clear()
