@@ -228,7 +228,7 @@ def merge_inventory(
     """
     before = {_key(item): item for item in old}
     # What was made once and is not made again now is still told of: else it would be no drift any more.
-    refused = zip(applied.failed, applied.findings, strict=True)
+    refused = zip(applied.failed, applied.findings, strict=False)
     failed = (change for change, finding in refused if finding.reason != Taken.reason)
     missing = {_line_key(change) for change in (*applied.held, *failed)}
     known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
