@@ -21,6 +21,7 @@ from support.life import (
 )
 from support.rival import NAME, Rival, always_another, always_the_same, rival
 from support.trouble import RBAC
+from support.watching import comes_to_rest
 
 LONG = 250
 """Writes of the rival: more than twelve seconds of them."""
@@ -156,7 +157,7 @@ def test_who_is_changed_again_and_again_gives_way_says_so_and_wins_in_the_end(
     assert not condition_of(found, "Drifted")
     assert not condition_of(found, "Reconciling")
     gets(place.cluster, place.who, "list", "pods", place.namespace)
-    assert place.cluster.quiet(3.0) == ([], False)
+    comes_to_rest(place.cluster, 3.0)
     assert len(place.told("Contested")) == 1
     assert len(place.told()) <= 5 + 2 * FEW, "no flood of events"
 
