@@ -1,4 +1,4 @@
-"""A group or a user that another hand deletes: what can be restored is, and the rest is told."""
+"""A group or a user that another hand deletes: what can be restored is, what is gone for good is said so."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

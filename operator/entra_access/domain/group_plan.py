@@ -93,7 +93,8 @@ def plan_group(
     faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
     who.unseen = faults or not (visible or creating)
     who.count = members.count
-    adopted = isinstance(world.group, Group) and is_adopted(world.group.unique_name)
+    seen = world.group if isinstance(world.group, Group) else None
+    adopted = is_adopted(seen.unique_name) if seen else bool(line and line.adopted and not creating)
     who.subject = Subject("Group", group_id or "", who.name, ADOPTED if adopted else "Created")
     return who
 

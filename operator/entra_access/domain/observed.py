@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
 from entra_access.api.status import Item, Subject
-from entra_access.domain.children import SeenChild
+from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
 
 T = TypeVar("T")
@@ -134,9 +134,22 @@ class ClusterFacts:
     azure_rbac: bool | None = None
 
 
+class Whom(NamedTuple):
+    """A subject as RBAC names it."""
+
+    kind: str
+    name: str
+    namespace: str
+
+
+def whom(subject: Subject) -> Whom:
+    """How RBAC names a policy's subject."""
+    return Whom(subject.kind, subject.rbac_name, subject.namespace)
+
+
 @dataclass(frozen=True)
 class ForeignBinding:
-    """A binding of a policy's subject that the operator did not make.
+    """A binding that the operator did not make.
 
     `name` is as ``RoleBinding apps/mine``, `role` as ``ClusterRole edit``; `made_by` is a field manager.
     """
@@ -171,6 +184,8 @@ class AzureWorld:
         Those at other scopes that matter, by the scope in lower case.
     claimed
         ARM ids, in lower case, of assignments that another resource of ours wants too.
+    claims_known
+        Everybody of ours has said what they want, so that what nobody claims nobody wants.
     facts
         What the cluster is.
     """
@@ -179,6 +194,7 @@ class AzureWorld:
     assignments: Seen[tuple[Assignment, ...]] = ()
     elsewhere: Mapping[str, Seen[tuple[Assignment, ...]]] = field(default_factory=dict)
     claimed: frozenset[str] = frozenset()
+    claims_known: bool = True
     facts: ClusterFacts = field(default_factory=ClusterFacts)
 
 
@@ -227,7 +243,9 @@ class PolicyWorld(AzureWorld):
     groups_of
         In how many groups each service principal is, by object id.
     shadows
-        Bindings of the policy's subject that another hand made.
+        The bindings that other hands made, by whom they are for.
+    definition_owners
+        The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
     unread
@@ -247,11 +265,12 @@ class PolicyWorld(AzureWorld):
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
-    shadows: tuple[ForeignBinding, ...] = ()
+    shadows: Mapping[Whom, Mapping[ChildRef, ForeignBinding]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

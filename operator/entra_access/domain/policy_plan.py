@@ -6,6 +6,7 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -23,7 +24,7 @@ from entra_access.domain.group_plan import GroupNames, group_item, plan_group
 from entra_access.domain.marks import Marks
 from entra_access.domain.members_plan import leave_unseen
 from entra_access.domain.naming import adopted_name, is_adopted, unique_name
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.observed import Group, PolicyWorld, whom
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
@@ -152,11 +153,11 @@ def _whole(
 
 def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     """What others let the subject do: told of, and not touched."""
-    whom = f"{subject.kind} {subject.display_name}"
+    words = f"{subject.kind} {subject.display_name}"
     found = []
-    for one in world.shadows:
-        given = f"{whom} has {one.role}"
-        item = DriftItem(System.KUBERNETES, one.name, "subjects", f"not {whom}", given, one.made_by, one.made)
+    for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
+        said = ("subjects", f"not {words}", f"{words} has {one.role}")
+        item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
         found.append(Difference(item, foreign=True))
     return found
 
@@ -242,6 +243,7 @@ def plan_policy_removal(
     now: str,
     *,
     keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
 
@@ -254,7 +256,7 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False)
+    children = plan_children_removal(world.children, inventory, keep=False, adoption=adoption)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)

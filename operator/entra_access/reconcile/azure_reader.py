@@ -31,7 +31,7 @@ class AzureReader:
     ) -> None:
         self._place = place
         self._arm = arm
-        self.assignments = Assignments(self._list, max_age, changed)
+        self.assignments = Assignments(self._list, max_age, changed, self._read_one)
         self._definitions = Shared(self._list_definitions, max_age)
         self._defined: frozenset[Definition] | None = None
         self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
@@ -63,10 +63,10 @@ class AzureReader:
         }
 
     async def definitions(
-        self, roles: Iterable[CustomRole], policy: str, status: Status
+        self, roles: Iterable[CustomRole], policy: str, lines: Iterable[Item]
     ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
         """The custom roles of a policy by name, and others that have such a name."""
-        lines = status.inventory
+        lines = tuple(lines)
         wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
         there = await each(wishes, lambda name: self._definition(wishes[name]))
         missing = [name for name, found in there.items() if found is None]
@@ -116,6 +116,9 @@ class AzureReader:
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
 
+    async def _read_one(self, arm_id: str) -> Assignment | None:
+        return await self._arm.assignment(scope_of(arm_id), arm_id.rpartition("/")[2])
+
     async def _all_at(self, scope: str, lines: Iterable[Item]) -> tuple[Assignment, ...]:
         """What a list at the scope shows.
 
@@ -126,7 +129,7 @@ class AzureReader:
         listed = await self.assignments.get(scope, self._place.covers if cluster else _only(scope))
         known = {one.name for one in listed}
         unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
-        found = [await self._arm.assignment(scope_of(one), one.rpartition("/")[2]) for one in unlisted]
+        found = [await self._read_one(one) for one in unlisted]
         return (*listed, *(one for one in found if one))
 
     @staticmethod

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from entra_access.api.drift import merge_drift
+from entra_access.api.drift import merge_drift, not_right
 from entra_access.api.names import CLUSTER_ROLE_BINDING, GRANT, POLICY, ROLE_BINDING, Kind
 from entra_access.api.resources import Meta
 from entra_access.api.status import (
     Condition,
     ConditionType,
+    DriftItem,
     Item,
     Status,
     Subject,
@@ -40,7 +41,7 @@ from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
-from entra_access.reconcile.drifting import Look, drift_check, drifted, outstanding, unseen
+from entra_access.reconcile.drifting import Look, drift_check, drifted, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
@@ -112,7 +113,8 @@ def make_status(
     subject = _subject(old, plan, applied, findings)
     counts = _counts(meta, old, plan, applied)
     conditions = _conditions(meta, plan, findings, subject, counts)
-    conditions = _with_drift(conditions, _drifted(meta, plan, applied, findings, look))
+    check = drift_check(plan, applied, findings, look)
+    conditions = _with_drift(conditions, _drifted(meta, not_right(old.drift, check), findings, look))
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
@@ -123,7 +125,7 @@ def make_status(
         mode=look.mode.value,
         expires_at=plan.expires_at,
         member_marks=_marks(old, plan, applied),
-        drift=merge_drift(old.drift, drift_check(plan, applied, findings, look), stamp(now)),
+        drift=merge_drift(old.drift, check, stamp(now)),
     )
 
 
@@ -154,10 +156,9 @@ def _marks(old: Status, plan: Plan, applied: Applied) -> str:
 
 
 def _drifted(
-    meta: Meta, plan: Plan, applied: Applied, findings: Sequence[Finding], look: Look
+    meta: Meta, items: Sequence[DriftItem], findings: Sequence[Finding], look: Look
 ) -> list[Condition]:
     """The condition Drifted, which is there only while something is not as it was made."""
-    items = outstanding(plan, applied, look.mode)
     if not items:
         return []
     reason, texts = drifted(items, findings, look.mode)
