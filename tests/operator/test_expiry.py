@@ -26,6 +26,7 @@ from support.life import (
 )
 from support.scopes import READER, at, namespace_scope
 from support.trouble import clean_log
+from support.watching import comes_to_rest
 
 SOON = 7
 """Seconds: long enough to see that the access is there, before it ends."""
@@ -69,7 +70,7 @@ def test_access_ends_at_its_time_and_the_grant_stays_and_says_so(cluster: Cluste
     assert not condition_of(over, "Drifted"), "that it ended is no drift"
     assert told_of_the_end(cluster, namespace) == 1
     assert columns(cluster, None, "ngrant", "-n", namespace)["EXPIRES"] == end
-    assert cluster.quiet(2.5) == ([], False)
+    comes_to_rest(cluster, 2.5)
 
 
 def test_a_time_with_a_fraction_of_a_second_ends_the_access_too(cluster: Cluster) -> None:
@@ -106,7 +107,7 @@ def test_the_same_yaml_does_not_give_it_back_and_a_later_time_does(cluster: Clus
     again = grant(cluster, namespace, policy.name, **wish)
 
     assert again["metadata"]["generation"] == over["metadata"]["generation"]
-    assert cluster.quiet(1.0) == ([], False)
+    comes_to_rest(cluster, 1.0)
     assert not may(cluster, who, "list", "pods", namespace)
     grant(cluster, namespace, policy.name, **{**wish, "rules": [{**READ_PODS, "verbs": ["get"]}]})
     has_ended(cluster, namespace, end=end)

@@ -26,11 +26,10 @@ from support.trouble import clean_log
 from support.watching import (
     Team,
     drift_of,
+    in_rbac,
     is_reported,
     is_still,
     new_team,
-    versions,
-    write_requests,
     written_by_us,
 )
 
@@ -58,10 +57,9 @@ def team(watched: Cluster) -> Team:
 
 def test_what_is_observed_from_the_start_is_not_made_until_it_is_enforced(watched: Cluster) -> None:
     """Nothing is written but status and events: no finalizer, no group, no role, no binding."""
-    since = last_request(watched)
+    since, before = last_request(watched), in_rbac(watched)
     team = new_team(watched, mode="Observe")
     stalled = watched.waits_for("apol", team.policy.name, "Stalled", "ObserveOnly")["message"]
-    before, asked = versions(watched, with_events=False), write_requests(watched, status=False)
 
     for missing in (
         f"create group {team.policy.name}",
@@ -89,8 +87,7 @@ def test_what_is_observed_from_the_start_is_not_made_until_it_is_enforced(watche
     assert is_reported(apol)
     assert len(team.told(apol, "Observed")) == 1
     assert watched.azure.journal(since=since, write=True) == []
-    assert versions(watched, with_events=False) == before
-    assert write_requests(watched, status=False) == asked
+    assert in_rbac(watched) == before
     assert (watched.group(team.policy.name), team.role(), team.binding()) == (None, {}, {})
 
     team.policy.apply(mode="Enforce")

@@ -11,10 +11,10 @@ from support.trouble import RBAC, clean_log
 from support.watching import (
     Team,
     drift_of,
+    in_rbac,
     is_reported,
     is_still,
     new_team,
-    versions,
     write_requests,
     written_by_us,
 )
@@ -62,7 +62,7 @@ def test_nothing_is_put_right_and_nothing_made_until_it_is_started_as_usual(set_
     restart(set_up, "--observe")
     old.comes_to("Observe")
     since, asked = last_request(set_up), write_requests(set_up, status=False)
-    before = versions(set_up, with_events=False)
+    before = in_rbac(set_up)
 
     patch(
         set_up, "rolebinding", old.binding()["metadata"]["name"],
@@ -86,9 +86,8 @@ def test_nothing_is_put_right_and_nothing_made_until_it_is_started_as_usual(set_
     is_still(set_up, 3.0)
     assert set_up.azure.journal(since=since, write=True) == []
     assert _by_others(asked, write_requests(set_up, status=False)) == []
-    after = versions(set_up, with_events=False)
-    rbac = {name for name in before.keys() | after.keys() if name.startswith(RBAC)}
-    changed = {name for name in rbac if before.get(name) != after.get(name)}
+    after = in_rbac(set_up)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     theirs = f"{RBAC}/rolebindings/{old.namespace}/{old.binding()['metadata']['name']}"
     assert changed == {theirs}, "only what the test itself wrote"
     assert not may(set_up, old.who, "get", "secrets", old.namespace)

@@ -35,6 +35,12 @@ def versions(cluster: Cluster, *, with_events: bool = True) -> dict[str, str]:
     return {f"{kind}/{m.get('namespace')}/{m['name']}": m["resourceVersion"] for kind, m in found}
 
 
+def in_rbac(cluster: Cluster) -> dict[str, str]:
+    """The resourceVersion of all Roles and bindings, whoever made them."""
+    found = versions(cluster, with_events=False)
+    return {name: version for name, version in found.items() if name.startswith(RBAC)}
+
+
 def write_requests(cluster: Cluster, *, status: bool = True) -> list[str]:
     """How often the API server was asked to write what is ours, also where nothing changed by it.
 
@@ -151,8 +157,14 @@ def drift_of(body: Body) -> Body:
     return found
 
 
+def comes_to_rest(cluster: Cluster, seconds: float) -> None:
+    """Wait until for so long nothing is written, neither to Azure nor to Kubernetes."""
+    eventually(lambda: cluster.quiet(seconds) == ([], False), "it has come to rest")
+
+
 def is_still(cluster: Cluster, seconds: float, *, looked: str = "graph") -> None:
-    """See that for a while nothing is written to anything, and that Entra was looked at meanwhile."""
+    """See that it comes to rest and nothing is written to anything then, while Entra is looked at."""
+    comes_to_rest(cluster, 1.0)
     since, before, asked = last_request(cluster), versions(cluster), write_requests(cluster)
     written, _ = cluster.quiet(seconds)
     after = versions(cluster)

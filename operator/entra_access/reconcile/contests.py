@@ -24,6 +24,7 @@ CALM: Final = 900.0
 class _Record:
     times: int = 0
     last: float = 0.0
+    told: bool = False
 
     @property
     def pause(self) -> float:
@@ -81,6 +82,13 @@ class Contests(Generic[K]):
         """Whether it was put right so often that another event would tell nothing new."""
         record = self._current(key).get((item.object, item.field))
         return record is not None and record.times > PATIENCE
+
+    def begun(self, key: K) -> bool:
+        """Whether there is a contest that was not told of before; now it is."""
+        fresh = [one for one in self._current(key).values() if one.times >= PATIENCE and not one.told]
+        for one in fresh:
+            one.told = True
+        return bool(fresh)
 
     def forget(self, key: K) -> None:
         """The resource is gone."""

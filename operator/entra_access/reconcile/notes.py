@@ -18,6 +18,7 @@ from entra_access.domain.faults import Fault, Severity
 from entra_access.domain.naming import digest
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
+from entra_access.reconcile.contests import CONTESTED
 from entra_access.reconcile.drifting import drift_text
 
 logger = logging.getLogger(__name__)
@@ -59,9 +60,12 @@ def notes_of(
 
 
 def _found(old: Status, new: Status) -> Iterator[Note]:
-    """An event when something is not as it was made and stays so, and when that is for another reason."""
+    """An event when something is not as it was made and stays so, and when that is for another reason.
+
+    A contest comes and goes with each correction: it is told of once, by who keeps count of it.
+    """
     condition, before = new.condition(ConditionType.DRIFTED), old.condition(ConditionType.DRIFTED)
-    if condition is None:
+    if condition is None or condition.reason == CONTESTED:
         return
     if before is None or (before.reason, before.message) != (condition.reason, condition.message):
         yield Note("Warning", condition.reason, condition.message)

@@ -43,6 +43,7 @@ from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.drifting import Look, drift_check, drifted, missing, unmade, unseen
+from entra_access.reconcile.contests import CONTESTED
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
@@ -94,7 +95,10 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
     if passing:
         waits = [f.retry_after for f in passing if f.retry_after is not None]
-        soon = {finding.reason for finding in passing} <= EXPECTED_REASONS
+        reasons = {finding.reason for finding in passing}
+        if reasons == {CONTESTED}:
+            return Next(after=max(waits, default=None))  # no failure: when it goes on is known
+        soon = reasons <= EXPECTED_REASONS
         return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None)
     # What is over is over until somebody writes another time, and the watch tells of that.
     stalled = any(f.severity is Severity.STALLED and f.reason != EXPIRED for f in findings)

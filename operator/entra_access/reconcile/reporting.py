@@ -16,7 +16,7 @@ from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.cache import Body, Key, WatchCache
-from entra_access.reconcile.contests import Contests
+from entra_access.reconcile.contests import CONTESTED, Contests
 from entra_access.reconcile.drifting import Look, put_right
 from entra_access.reconcile.notes import Note, Notes, notes_of
 from entra_access.reconcile.outcome import make_status
@@ -96,7 +96,11 @@ class Reporter:
         self.contests.note(key_of(meta), corrected)
         news = [item for item in corrected if not self.contests.contested(key_of(meta), item)]
         for note in notes_of(old, new, plan, applied, news):
-            self._notes.add(meta, note, self._clock())
+            self.note(meta, note)
+        contested = [finding for finding in plan.findings if finding.reason == CONTESTED]
+        if contested and self.contests.begun(key_of(meta)):
+            for finding in contested:
+                self.note(meta, Note("Warning", CONTESTED, finding.text))
 
     def take_in(self, meta: Meta, written: Body) -> None:
         """Take in the answer to an own write, and tell whom it concerns.
