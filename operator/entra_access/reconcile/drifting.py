@@ -28,11 +28,14 @@ class Look:
         What earlier passes put right and could not write down.
     last_good
         When the resource was last looked at as a whole; empty where that is not remembered.
+    blind
+        Why changes of it would not be heard of just now; empty where they would.
     """
 
     mode: Mode = Mode.ENFORCE
     untold: tuple[DriftItem, ...] = ()
     last_good: str = ""
+    blind: str = ""
 
 
 def all_differences(plan: Plan) -> tuple[Difference, ...]:
@@ -75,13 +78,13 @@ def unseen(finding: Finding) -> bool:
 def drift_check(plan: Plan, applied: Applied, findings: Iterable[Finding], look: Look) -> DriftCheck:
     """What the pass found, for the status."""
     left = outstanding(plan, applied, look.mode)
-    blind = next((f for f in findings if unseen(f) and f.severity is not Severity.WAITING), None)
+    blind = next((f.text for f in findings if unseen(f) and f.severity is not Severity.WAITING), look.blind)
     state = UNKNOWN if blind else (DRIFTED if left else IN_SYNC)
     return DriftCheck(
         state=state,
         corrected=(*put_right(plan, applied), *look.untold),
         outstanding=left,
-        reason=blind.text if blind else "",
+        reason=blind,
         last_good=look.last_good,
     )
 

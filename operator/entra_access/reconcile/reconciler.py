@@ -24,6 +24,7 @@ from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied, Applier
+from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
@@ -68,6 +69,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         stalled_after: float,
         modes: Modes | None = None,
+        blindness: Blindness | None = None,
     ) -> None:
         self._place = place
         self._cache = cache
@@ -78,7 +80,7 @@ class Reconciler:
         self._clock = clock
         self._stalled_after = stalled_after
         self._modes = modes or Modes()
-        self._report = Reporter(cache, kubernetes, notes, tell, clock)
+        self._report = Reporter(cache, kubernetes, notes, tell, clock, blindness)
         self._remover = Remover(
             place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
         )
