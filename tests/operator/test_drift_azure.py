@@ -7,8 +7,8 @@ import pytest
 
 from entra_sandbox import seed
 from support.azure import AKS_READER, AKS_WRITER
-from support.cluster import Body, Cluster, eventually, running
-from support.drift import QUICK, Hand, at_rest, drift_of, hand, item, plain, states, tells, told
+from support.cluster import Body, Cluster, eventually
+from support.drift import Hand, at_rest, drift_of, hand, item, plain, quickly, states, tells, told
 from support.life import AKS_USER, ceiling, condition_of
 from support.scopes import (
     PODS,
@@ -36,7 +36,7 @@ READ_ONLY = (
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A set-up in which it is asked every second what has changed."""
-    with running(tmp_path_factory.mktemp("drift-azure"), **QUICK) as cluster:
+    with quickly(tmp_path_factory.mktemp("drift-azure")) as cluster:
         yield cluster
         clean_log(cluster)
 
@@ -229,9 +229,8 @@ def test_an_assignment_of_a_grant_comes_back(quick: Cluster, admin: Hand) -> Non
 
     words = f"RoleAssignment {READER} at namespace {namespace}"
     back = item("Azure", words, "", "present", "deleted", CORRECTED)
-    drift = eventually(
-        lambda: (found := drift_of(quick, "work", "ngrant", namespace)).get("corrected") and found, "told"
-    )
+    eventually(lambda: drift_of(quick, "work", "ngrant", namespace).get("corrected"), "told")
+    drift = drift_of(quick, "work", "ngrant", namespace)
     assert plain(drift) == [back]
     assert drift["state"] == "InSync"
     assert [one["id"] for one in quick.azure.assignments(policy.who.id, scope)] == [ours[0]["id"]]

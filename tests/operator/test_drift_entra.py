@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from support.cluster import Body, Cluster, eventually, running
-from support.drift import QUICK, at_rest, item, states, tells, told
+from support.cluster import Body, Cluster, eventually
+from support.drift import at_rest, item, quickly, states, tells, told
 from support.life import AKS_USER, READ_PODS, Person, Policy, ceiling, new_policy, person
 from support.trouble import clean_log
 
@@ -16,7 +16,7 @@ CORRECTED, REPORTED = "Corrected", "Reported"
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A set-up in which it is asked every second what has changed."""
-    with running(tmp_path_factory.mktemp("drift-entra"), **QUICK) as cluster:
+    with quickly(tmp_path_factory.mktemp("drift-entra")) as cluster:
         yield cluster
         clean_log(cluster)
 
@@ -149,9 +149,8 @@ def test_a_change_is_put_right_and_told(team: Team, case: str) -> None:
     assert all(one["since"] for one in drift["items"])
     assert states(body, "Ready", "Drifted") == [("True", "InPlace"), ("", "")]
     assert body["status"]["subject"]["displayName"] == team.before["displayName"]
-    messages = eventually(
-        lambda: len(found := told(team.cluster, team.policy.name)) == len(expected) and found, "events"
-    )
+    eventually(lambda: len(told(team.cluster, team.policy.name)) == len(expected), "events")
+    messages = told(team.cluster, team.policy.name)
     for one in expected:
         assert any(one["field"] in text and one["expected"] in text for text in messages), messages
     at_rest(team.cluster)

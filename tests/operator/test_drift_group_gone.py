@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from support.cluster import Body, Cluster, eventually, running
-from support.drift import QUICK, at_rest, drift_of, item, states, tells, told
+from support.cluster import Body, Cluster, eventually
+from support.drift import at_rest, drift_of, item, quickly, states, tells, told
 from support.life import (
     AKS_USER,
     READ_PODS,
@@ -28,7 +28,7 @@ from support.trouble import clean_log, orphans
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A set-up in which it is asked every second what has changed."""
-    with running(tmp_path_factory.mktemp("group-gone"), **QUICK) as cluster:
+    with quickly(tmp_path_factory.mktemp("group-gone")) as cluster:
         yield cluster
         clean_log(cluster)
 
@@ -177,10 +177,16 @@ def test_who_observes_lets_a_deleted_group_be(access: Access, *, purge: bool) ->
     assert (access.policy.group_id == group_id) is not purge
 
 
+def ready_group(policy: Policy) -> str:
+    """The object id of its group."""
+    policy.ready()
+    return policy.group_id
+
+
 def test_several_groups_in_one_round(quick: Cluster) -> None:
     """Each of them is put right and told of where it belongs; the others are left alone."""
     policies = [new_policy(quick, person(quick)) for _ in range(5)]
-    ids = {one.name: one.ready() and one.group_id for one in policies}
+    ids = {one.name: ready_group(one) for one in policies}
     one, two, three, four, five = policies
     stranger = person(quick, "stranger")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from entra_sandbox import seed
-from support.cluster import Body, Cluster, eventually, running
-from support.drift import QUICK, Hand, at_rest, drift_of, hand, item, states, tells
+from support.cluster import Body, Cluster, eventually
+from support.drift import Hand, at_rest, drift_of, hand, item, quickly, states, tells
 from support.life import AKS_USER, Person, Policy, ceiling, made_for, new_policy, person
 from support.scopes import PLAIN_READER, PODS, READER, namespace_scope, operator_may, roles_of
 from support.trouble import clean_log
@@ -24,7 +24,7 @@ LIST = "/roleAssignments$"
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A set-up in which it is asked every second what has changed."""
     with (
-        running(tmp_path_factory.mktemp("unknown"), **QUICK) as cluster,
+        quickly(tmp_path_factory.mktemp("unknown")) as cluster,
         operator_may(cluster, FAR),
     ):
         yield cluster
@@ -66,7 +66,6 @@ class Team:
         drift = eventually(
             lambda: (found := self.drift(kind))["state"] == "Unknown" and found, "it is Unknown"
         )
-        assert isinstance(drift, dict)
         return drift
 
 

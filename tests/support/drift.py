@@ -6,21 +6,25 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from entra_sandbox import seed
 from support.azure import AUTHORIZATION, Caller
-from support.cluster import Body, Cluster, eventually
+from support.cluster import Body, Cluster, eventually, running
 from support.life import condition_of, events
 
-QUICK = {
-    "ENTRA_ACCESS_SWEEP_SECONDS": "1",
-    # So soon nothing is new any more, and what is not there is gone.
-    "ENTRA_ACCESS_REPLICATION_SECONDS": "1",
-}
-"""Settings of a set-up in which drift is seen within seconds."""
+
+@contextmanager
+def quickly(folder: Path) -> Iterator[Cluster]:
+    """A set-up in which it is asked every second what has changed.
+
+    After a second nothing is new any more, and what is not there is gone.
+    """
+    with running(folder, ENTRA_ACCESS_SWEEP_SECONDS="1", ENTRA_ACCESS_REPLICATION_SECONDS="1") as cluster:
+        yield cluster
 
 
 def drift_of(cluster: Cluster, name: str, kind: str = "apol", namespace: str | None = None) -> Body:

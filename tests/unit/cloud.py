@@ -161,7 +161,9 @@ class Cloud:
         self.removed.append(("assignment", arm_id))
         self.assignments.pop(arm_id, None)
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+    ) -> dict[str, Any]:
         self._may_fail()
         self.version += 1
         body = body_of(child, group_id)

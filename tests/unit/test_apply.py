@@ -26,9 +26,11 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Severity, Taken, Unavailable
+from entra_access.domain.group_plan import group_mark
 from entra_access.domain.naming import assignment_id, assignment_name, definition_id
 from entra_access.domain.observed import Assignment, Definition, Group
 from entra_access.domain.plan import Plan
+from entra_access.domain.role_plan import MADE
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.role_ids import RoleIds
@@ -76,7 +78,9 @@ class World:
         self._ask("create_group", *values)
         return a_group(id="new-group")
 
-    async def apply_child(self, child: Any, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Any, group_id: str | None, uid: str | None, _: object
+    ) -> dict[str, Any]:
         self._ask("apply_child", str(child.ref), group_id, uid)
         return body_of(child, group_id)
 
@@ -144,8 +148,8 @@ async def test_what_is_made_for_a_new_group_is_made_for_that_group() -> None:
     ]
     assert applied.group_id == "new-group"
     assert applied.made[:2] == [
-        Item(System.ENTRA, "Group", UNIQUE, "new-group", NOW),
-        Item(System.AZURE, "RoleAssignment", "Reader", assignment_id(SCOPE, name)),
+        Item(System.ENTRA, "Group", UNIQUE, "new-group", NOW, applied=group_mark("appdev", "appdev", None)),
+        Item(System.AZURE, "RoleAssignment", "Reader", assignment_id(SCOPE, name), applied=MADE),
     ]
 
 

@@ -147,6 +147,16 @@ def test_where_nobody_is_removed_lines_remove_nobody(membership: Membership) -> 
     assert plan(policy, world(policy), member_line()).changes == ()
 
 
+def test_where_nobody_is_removed_who_is_added_is_written_down_all_the_same() -> None:
+    """Who was added while nobody was removed must leave when that changes, though no list shows them."""
+    policy = with_members(ROBOT, membership=Membership.ADDITIVE)
+    made = plan(policy, world(policy))
+    assert made.changes == (AddPrincipals(GROUP_ID, "members", (ROBOT_ID,), applications=True),)
+    assert member_line() in made.inventory
+    unmanaged = with_members(ROBOT, membership=Membership.UNMANAGED)
+    assert member_line() not in plan(unmanaged, world(unmanaged)).inventory
+
+
 def test_a_line_without_an_id_takes_nobody_out() -> None:
     assert plan(with_members(), world(with_members()), member_line(object_id="")).changes == ()
 

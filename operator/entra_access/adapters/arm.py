@@ -36,7 +36,7 @@ from entra_access.domain.faults import (
     Throttled,
     Unavailable,
 )
-from entra_access.domain.naming import guid_in, scope_of
+from entra_access.domain.naming import guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, ClusterFacts, Definition
 from entra_access.domain.place import in_cluster, subscription_of
 
@@ -103,16 +103,12 @@ class Arm:
 
     async def role_id(self, role: str, scope: str) -> str | None:
         """The GUID of the role definition with that name, GUID or id, or None where there is none."""
-        guid = guid_in(role)
-        definitions = self._client.role_definitions
+        guid = role_guid(role)
         async with self._translated("look up a role definition", scope):
             if guid:
-                try:
-                    await definitions.get(scope, guid)
-                except ResourceNotFoundError:
-                    return None
-                return guid
+                return guid if await self._get_definition(scope, guid) else None
             name = role.replace("'", "''")
+            definitions = self._client.role_definitions
             listed: AsyncIterable[Any] = definitions.list(scope, filter=f"roleName eq '{name}'")
             async for item in listed:
                 if item.role_name.lower() == role.lower():
@@ -122,10 +118,24 @@ class Arm:
     async def definition(self, scope: str, guid: str) -> Definition | None:
         """The role definition with that GUID, or None."""
         async with self._translated("read a custom role", scope):
-            try:
-                return _definition(await self._client.role_definitions.get(scope, guid))
-            except ResourceNotFoundError:
-                return None
+            found = await self._get_definition(scope, guid)
+            return _definition(found) if found else None
+
+    async def _get_definition(self, scope: str, guid: str) -> Any:
+        """The SDK's role definition of that GUID, or None.
+
+        Raises
+        ------
+        ValueError
+            The answer is of another one: that is not what Azure says.
+        """
+        try:
+            found = await self._client.role_definitions.get(scope, guid)
+        except ResourceNotFoundError:
+            return None
+        if str(found.name).lower() != guid.lower():
+            raise ValueError("another role definition than was asked for")
+        return found
 
     async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
         """The custom roles that can be assigned at the scope.

@@ -27,7 +27,7 @@ from entra_access.api.names import (
     Kind,
 )
 from entra_access.api.resources import AdoptionPolicy, Meta
-from entra_access.domain.children import Child, ChildRef, fingerprint, seen_child
+from entra_access.domain.children import Child, ChildRef, fingerprint, not_made_here, seen_child
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -119,9 +119,7 @@ class Kubernetes:
             adopted["metadata"]["uid"] = there["uid"]
             return await self._apply(path, adopted, f"adopt {ref}")
         if child.owner.uid not in owners or other_role:
-            makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
-            message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
-            raise Taken(message)
+            raise Taken(not_made_here(ref, found))
         if ref.kind is SECRET:
             return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]

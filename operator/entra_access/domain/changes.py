@@ -206,19 +206,19 @@ class RemoveRole(Change):
 class ApplyChild(Change):
     """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
 
-    `marks_only`: only labels and owner are not as they should be, and the access is. `adoption`: what to do
-    with one that is there and not ours.
+    `complete`: it gives all that it should, whatever else is not as it should be. `adoption`: what to do with
+    one that is there and not ours.
     """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
-    marks_only: bool = field(default=False, compare=False)
+    complete: bool = field(default=False, compare=False)
     adoption: AdoptionPolicy = field(default=AdoptionPolicy.NEVER, compare=False)
 
     @property
     def gives(self) -> bool:
-        return not self.marks_only
+        return not self.complete
 
     def __str__(self) -> str:
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"

@@ -157,6 +157,11 @@ class SeenChild:
     adopted: bool = False  # says its annotation, which anybody may write
 
     @property
+    def owner_uids(self) -> frozenset[str]:
+        """The UIDs of the resources that it was made for."""
+        return frozenset(uid for _, _, uid in self.owners)
+
+    @property
     def owner_key(self) -> tuple[str, str | None, str]:
         """Kind, namespace and name of the resource that it was made for.
 
@@ -182,6 +187,17 @@ def is_ours(body: Mapping[str, Any]) -> bool:
     return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
         str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
     )
+
+
+def not_made_here(ref: ChildRef, body: Mapping[str, Any]) -> str:
+    """What is wrong with an object of that name that is there already, and what to do."""
+    makers = sorted({one.get("manager", "") for one in body["metadata"].get("managedFields", ())})
+    owners = seen_child(ref.kind, body).owners
+    # An ownerReference can be written by anybody.
+    if owners and FIELD_MANAGER in makers:
+        kind, name, _ = owners[0]
+        return f"{ref} is already there and was made for {kind} {name}; only one of them can have it"
+    return f"{ref} is already there and was not made here (by {', '.join(makers)}); delete or rename it"
 
 
 def order_of_going(ref: ChildRef) -> int:
@@ -245,9 +261,19 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if not wanted.adopted and wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
+    if not wanted.adopted and wanted.owner.uid not in seen.owner_uids:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
+
+
+def gives_all(wanted: Child, seen: SeenChild) -> bool:
+    """Whether the one that is there gives all that is wanted; it may give more, or to more."""
+    for key, value in wanted.content().items():
+        there = _ordered(seen.content.get(key))
+        parts = value if isinstance(value, list) else [value]
+        if not all(_ordered(part) in (there if isinstance(there, list) else [there]) for part in parts):
+            return False
+    return True
 
 
 def _short(text: str) -> str:

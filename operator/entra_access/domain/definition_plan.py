@@ -46,14 +46,15 @@ class DefinitionPart(Part):
         if role.lower() in self.refused:
             return f"the custom role {role} cannot be made; see spec.customRoles"
         own = self.there.get(role.lower())
-        within = (
-            (f"{scope.lower()}/".startswith(f"{one.lower()}/") for one in own.assignable_scopes)
-            if own
-            else ()
-        )
-        if own is None or any(within) or any(one.lower().startswith(GROUPS) for one in own.assignable_scopes):
+        if own is None or assignable(own, scope):
             return ""
         return f"the custom role {own.name} cannot be assigned at {scope}: add that to its assignableScopes"
+
+
+def assignable(definition: Definition, scope: str) -> bool:
+    """Whether a custom role can be assigned at the scope, as far as can be told."""
+    at, scopes = f"{scope.lower()}/", [one.lower() for one in definition.assignable_scopes]
+    return any(at.startswith(f"{one}/") or one.startswith(GROUPS) for one in scopes)
 
 
 def wished_definition(
@@ -75,7 +76,7 @@ def wished_definition(
 
 
 def definition_item(definition: Definition, since: str, applied: str = "") -> Item:
-    """The inventory's line for a custom role."""
+    """The inventory's line for a custom role. Without a time: it is about to be made."""
     arm_id = definition_id(definition.assignable_scopes[0], definition.guid)
     return Item(System.AZURE, DEFINITION, definition.name, arm_id, since, applied=applied)
 
@@ -84,6 +85,12 @@ def definition_mark(definition: Definition) -> str:
     """A hash of what a custom role is."""
     name, description, *lists = definition.content
     return digest(repr((name, description, [sorted(one) for one in lists if isinstance(one, frozenset)])), 16)
+
+
+def made_roles(inventory: Iterable[Item]) -> dict[str, str]:
+    """The GUIDs of the custom roles that an inventory tells of as there, by name in lower case."""
+    lines = [item for item in inventory if item.kind == DEFINITION and item.since]
+    return {item.name.lower(): guid for item in lines if (guid := guid_in(item.id))}
 
 
 def plan_definitions(
@@ -149,7 +156,8 @@ def _plan_one(
     if seen is not None or line:
         applied = definition_mark(wish) if seen and seen.content == wish.content else ""
         known = line.applied if line else ""
-        item = definition_item(wish, line.since if line else now, applied or known)
+        since = line.since if line else ""
+        item = definition_item(wish, since if seen is None else since or now, applied or known)
         part.inventory.append(replace(item, origin=line.origin if line else ""))
 
 

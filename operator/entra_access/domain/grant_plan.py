@@ -11,6 +11,7 @@ from entra_access.api.times import stamp
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.definition_plan import assignable, wished_definition
 from entra_access.domain.expiry import expired, expiry, too_long
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
@@ -57,7 +58,10 @@ def plan_grant(
         findings += missing_cluster_roles(grant.cluster_roles, world.cluster_roles, "spec")
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
-        wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
+        wishes = [
+            _wish(WishedRole(f"spec.azureRoles[{index}]", role, scope), world.policy, place)
+            for index, role in enumerate(grant.azure_roles)
+        ]
     policy = world.policy.policy if world.policy else None
     adoption = policy.adoption if policy else AdoptionPolicy.NEVER
     children = plan_children(wanted, world.children, inventory, adoption=adoption)
@@ -84,6 +88,25 @@ def plan_grant(
         claims=roles.claims,
         expires_at=stamp(end) if end else "",
     )
+
+
+def _wish(wish: WishedRole, view: PolicyView | None, place: Place) -> WishedRole:
+    """The wish, with what is to be said where the role is one that the grant's own policy makes."""
+    custom = view.policy.custom_roles if view and view.policy else ()
+    own = next((one for one in custom if one.name.lower() == wish.role.lower()), None)
+    if view is None or own is None:
+        return wish
+    definition = wished_definition(own, view.name, place)
+    if not assignable(definition, wish.scope):
+        message = (
+            f"the custom role {own.name} of AccessPolicy {view.name} cannot be assigned at {wish.scope}: add "
+            "that, or what it lies in, to its assignableScopes in the policy's spec.customRoles"
+        )
+        return replace(wish, refusal=message)
+    if own.name.lower() not in view.roles:
+        what = f"AccessPolicy {view.name} to make the custom role {own.name}; see its AzureRolesReady"
+        return replace(wish, awaited=what)
+    return wish
 
 
 def plan_grant_removal(

@@ -108,13 +108,15 @@ def note_applications(
     Graph's list of members leaves service principals out, so one that is no longer wished for may be there
     and not be seen. Source: https://learn.microsoft.com/graph/api/group-list-members, "known issue".
     """
-    if wish.membership is not Membership.EXACT or isinstance(world.members, Fault):
+    if wish.membership is Membership.UNMANAGED or isinstance(world.members, Fault):
         return
     applications = [one for one in wish.members if one.kind == APPLICATION]
     found = {one: world.principals.get(one) for one in applications}
     wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
     members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
     listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
+    if wish.membership is not Membership.EXACT:
+        return  # nobody leaves now; who is written down may have to when that is wished for
     # One that is wished for and cannot be found just now is not one that must leave.
     wished = {str(one) for one in wish.members}
     members.removals += [

@@ -8,6 +8,10 @@ from typing import Final
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "entra-access.dev")
 _ILLEGAL_IN_NICKNAME: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_ROLE: Final = re.compile(
+    rf"(?:(?:/subscriptions/[^/]+)?/providers/Microsoft\.Authorization/roleDefinitions/)?({_GUID.pattern})",
+    re.IGNORECASE,
+)
 _AUTHORIZATION: Final = re.compile(
     r"/providers/Microsoft\.Authorization/role(?:Assignments|Definitions)/", re.IGNORECASE
 )
@@ -114,7 +118,16 @@ def is_guid(text: str) -> bool:
     return _GUID.fullmatch(text) is not None
 
 
+def role_guid(role: str) -> str | None:
+    """The GUID of a role that a spec gives by its GUID or its role definition id; None where it is a name.
+
+    A name can have a slash in it, and a GUID after that; these two forms are those that the CRDs let in.
+    """
+    found = _ROLE.fullmatch(role)
+    return found[1].lower() if found else None
+
+
 def guid_in(text: str) -> str | None:
-    """The GUID at the end of a role's id, or of a role given by its GUID; None where it is a name."""
+    """The GUID at the end of an ARM id that Azure gave, or that is made here; None where there is none."""
     last = text.rpartition("/")[2]
     return last.lower() if _GUID.fullmatch(last) else None

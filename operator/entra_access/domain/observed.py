@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
-from entra_access.api.status import Subject
+from entra_access.api.status import Item, Subject
 from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
 
@@ -207,11 +207,14 @@ class AccountWorld:
         It was made by this policy.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
+    taken
+        Why the Secret cannot be made: what is there by its name; empty where nothing is in the way.
     """
 
     there: Seen[str | None] = None
     ours: bool = False
     token_for: Seen[str | None] = None
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,8 @@ class PolicyWorld(AzureWorld):
         The bindings that other hands made, by whom they are for.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
+    unread
+        The inventory's lines of objects that the operator may not look at.
     """
 
     group: Seen[Group | None] = None
@@ -256,6 +261,7 @@ class PolicyWorld(AzureWorld):
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     shadows: Mapping[Whom, Mapping[ChildRef, ForeignBinding]] = field(default_factory=dict)
@@ -272,6 +278,8 @@ class PolicyView:
     subject
         Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
         what the spec allows now was not meant for them.
+    roles
+        The GUIDs of the custom roles that it has made, by name in lower case.
     """
 
     name: str
@@ -279,6 +287,7 @@ class PolicyView:
     policy: AccessPolicy | None
     unreadable: str
     subject: Subject | None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

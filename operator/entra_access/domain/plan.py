@@ -18,6 +18,7 @@ from entra_access.domain.children import (
     by_ref,
     differences,
     drift_of,
+    gives_all,
     order_of_going,
 )
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
@@ -73,6 +74,11 @@ class Plan:
     entries: tuple[Entry, ...] | None = None
     stays: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def compared(self) -> bool:
+        """Whether what is wished for was compared with what is there; else all of that stays as it is."""
+        return bool(self.counts)
+
 
 @dataclass(frozen=True)
 class ChildPlan:
@@ -120,6 +126,7 @@ def plan_children(
     found: list[Difference] = []
     wanted_refs = set()
     adopted: set[ChildRef] = set()
+    coming = set()
     for wish in wanted:
         child = wish
         wanted_refs.add(child.ref)
@@ -127,6 +134,7 @@ def plan_children(
         if one is None:
             made = ApplyChild(child, None, adoption=adoption)
             additions.append(made)
+            coming.add(child_item(child.ref, "").key)
             # Kubernetes does not record who deleted it.
             foreign = (child.ref.kind.kind, child.ref.path) in known
             item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, DELETED if foreign else ABSENT)
@@ -141,7 +149,7 @@ def plan_children(
             made = ApplyChild(child, None)
             additions += [ReplaceChild(child.ref, one.uid), made]
         elif different:
-            made = ApplyChild(child, one.uid, marks_only=not different & child.content().keys())
+            made = ApplyChild(child, one.uid, complete=gives_all(child, one))
             additions.append(made)
         else:
             continue
@@ -154,6 +162,7 @@ def plan_children(
         child_item(c.ref, c.uid, adopted=c.ref in adopted or _line_adopted(lines, c.ref))
         for c in there.values()
     )
+    kept += tuple(one for one in still_to_come(inventory, there) if one.key in coming)
     return ChildPlan(tuple(additions), removals, tuple(found), kept)
 
 
@@ -169,6 +178,13 @@ def plan_children_removal(seen: Iterable[SeenChild], inventory: Iterable[Item], 
         for change in plan.removals
     )
     return replace(plan, removals=removals)
+
+
+def still_to_come(inventory: Iterable[Item], there: Iterable[ChildRef]) -> list[Item]:
+    """The lines of what was about to be made and is not seen to be there."""
+    seen = {child_item(ref, "").key for ref in there}
+    lines = (item for item in inventory if item.system is System.KUBERNETES and not item.id)
+    return [item for item in lines if item.key not in seen]
 
 
 def missing_cluster_roles(names: Iterable[str], existing: frozenset[str], path: str) -> list[Finding]:

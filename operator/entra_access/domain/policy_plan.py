@@ -75,7 +75,7 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
     children = [child_item(child.ref, child.uid) for child in world.children]
     in_azure = [item for item in inventory if item.system is System.AZURE]
-    kept = (*who.inventory, *in_azure, *children)
+    kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
     return Plan(
         tuple(who.additions),
@@ -135,7 +135,13 @@ def _whole(
         ),
         subject=subject,
         counts=counts,
-        inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
+        inventory=(
+            *who.inventory,
+            *custom.inventory,
+            *roles.inventory,
+            *children.inventory,
+            *world.unread,
+        ),
         summary=_summary(subject, counts),
         claims=roles.claims,
         gone=gone,
@@ -263,5 +269,5 @@ def plan_policy_removal(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*lines, *roles.inventory, *children.inventory),
+        inventory=(*lines, *roles.inventory, *children.inventory, *world.unread),
     )

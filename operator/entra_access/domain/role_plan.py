@@ -8,7 +8,7 @@ from entra_access.api.resources import AdoptionPolicy, Meta
 from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference, assignment_words
-from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
+from entra_access.domain.faults import Denied, Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
@@ -22,12 +22,16 @@ MADE: Final = "made"
 
 @dataclass(frozen=True)
 class WishedRole:
-    """One role at one scope (an ARM id), and the field that asks for it. `refusal`: why it cannot be."""
+    """One role at one scope (an ARM id), and the field that asks for it.
+
+    `refusal`: why it cannot be; `awaited`: what must be made before.
+    """
 
     path: str
     role: str
     scope: str
     refusal: str = ""
+    awaited: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,12 @@ def _resolve(
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
             held.scopes.add(wish.scope.lower())
+        elif wish.awaited:
+            message = f"waiting for {wish.awaited}"
+            part.findings.append(
+                Finding(Link.AZURE_ROLES, Severity.WAITING, "RoleNotReady", message, wish.path)
+            )
+            held.scopes.add(wish.scope.lower())
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
             held.everything = True  # any assignment may be this one
@@ -235,11 +245,7 @@ def _plan_scope(
         part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
         return
     if isinstance(here.seen, Fault):
-        finding = here.seen.finding(Link.AZURE_ROLES, observing=True)
-        wish = next(iter(here.wanted.values()), None)
-        if wish and not place.covers(here.scope):
-            finding = replace(finding, path=_scope_path(wish.wish))
-        part.findings.append(finding)
+        part.findings.append(_unseen(here, here.seen, place))
         part.inventory += here.lines.values()
         part.count = None
         return
@@ -315,6 +321,23 @@ def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption:
             Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
         )
         part.claims |= {arm_id.lower()}
+
+
+def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
+    """That a scope cannot be looked at; of one elsewhere than at the cluster, which one and what to do."""
+    finding = fault.finding(Link.AZURE_ROLES, observing=True)
+    if place.covers(here.scope):
+        return finding
+    wish = next(iter(here.wanted.values()), None)
+    path = _scope_path(wish.wish) if wish else "status.inventory"
+    message = fault.message
+    if isinstance(fault, Denied) and here.lines:
+        # Whoever has no right there is told that it is forbidden, also where there is nothing any more.
+        message += (
+            f"; if {here.scope} was deleted, what was assigned there went with it: give the role above it, "
+            "for example on its subscription, so that Azure can say that it is gone"
+        )
+    return replace(finding, message=message, path=path)
 
 
 def _scope_path(wish: WishedRole) -> str:

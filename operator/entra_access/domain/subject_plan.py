@@ -15,7 +15,7 @@ from entra_access.api.resources import (
 from entra_access.api.status import Subject
 from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
 from entra_access.domain.naming import token_name
 from entra_access.domain.observed import PolicyWorld, Principal
 from entra_access.domain.part import Part
@@ -205,7 +205,10 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
     if account.ours or account.there is None:
         ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
         who.children.append(Child(ref, policy.meta))
-    if wish.token:
+    if wish.token and account.taken:
+        taken = Finding(Link.BINDINGS, Severity.STALLED, Taken.reason, account.taken, f"{path}.token")
+        who.findings.append(taken)
+    elif wish.token:
         token = ChildRef(SECRET, wish.namespace, token_name(wish.name))
         who.children.append(Child(token, policy.meta, account=wish.name))
         if account.token_for and account.there and account.token_for != account.there:

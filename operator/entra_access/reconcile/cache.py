@@ -21,6 +21,7 @@ from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
+from entra_access.domain.definition_plan import made_roles
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
@@ -230,7 +231,9 @@ class WatchCache:
         if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
             return set()
         self.azure_claims.expect(key, _claims_of(read_status(body)))
-        trimmed = {**body["metadata"], "managedFields": expiry_fields(body["metadata"])}
+        trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        written = expiry_fields(body["metadata"])
+        trimmed |= {"managedFields": written} if written else {}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
             return {key} | self._put_view(body)
@@ -255,6 +258,7 @@ class WatchCache:
             policy=policy,
             unreadable=unreadable,
             subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
+            roles=made_roles(status.inventory),
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
@@ -389,4 +393,4 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         if policy
         else None
     )
-    return (view.deleting, view.unreadable, given, view.subject)
+    return (view.deleting, view.unreadable, given, view.subject, view.roles)

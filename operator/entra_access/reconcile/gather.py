@@ -6,7 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, ANNOTATION_ADOPT, KINDS, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import (
+    ANNOTATION_ACCOUNT_UID,
+    ANNOTATION_ADOPT,
+    CHILD_KINDS,
+    KINDS,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
@@ -17,11 +24,11 @@ from entra_access.api.resources import (
     NamespaceGrant,
     ServiceAccountSubject,
 )
-from entra_access.api.status import Status, System
+from entra_access.api.status import Item, Status, System
 from entra_access.domain.access_plan import matching
-from entra_access.domain.children import SeenChild, seen_child
+from entra_access.domain.children import ChildRef, SeenChild, not_made_here, seen_child
 from entra_access.domain.definition_plan import wished_definition
-from entra_access.domain.faults import Fault, Unavailable
+from entra_access.domain.faults import Denied, Fault, Unavailable
 from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
@@ -84,7 +91,7 @@ class Gatherer:
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
         account, token = await self._account(policy)
-        children = await self._children(policy.meta, status)
+        children, unread = await self._children(policy.meta, status)
         # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
         unknown = token and token.uid not in {child.uid for child in children}
         return PolicyWorld(
@@ -96,6 +103,7 @@ class Gatherer:
             roles=dict.fromkeys(roles, UNSEEN),
             definitions={role.name: UNSEEN for role in policy.custom_roles},
             children=(*children, token) if token and unknown else children,
+            unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
             facts=self._cluster.facts,
@@ -108,8 +116,8 @@ class Gatherer:
         """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
         assigned = await self._azure.world((), (), status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
-        children = await self._children(meta, status)
-        return PolicyWorld(group=found, children=children, **assigned)
+        children, unread = await self._children(meta, status)
+        return PolicyWorld(group=found, children=children, unread=unread, **assigned)
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
@@ -199,16 +207,17 @@ class Gatherer:
             token = None  # whoever wants no tokens need not give the right to read any
         meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
         owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
-        made = None
+        made, taken = None, ""
         if token is None or isinstance(token, Fault):
             token_for = token
         else:
             annotations = token["metadata"].get("annotations") or {}
             token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
             child = seen_child(SECRET, token)
-            made = child if policy.meta.uid in {uid for _, _, uid in child.owners} else None
+            made = child if policy.meta.uid in child.owner_uids else None
+            taken = "" if made else not_made_here(child.ref, token)
         there = account if isinstance(account, Fault) else meta.get("uid")
-        return AccountWorld(there, policy.meta.uid in owners, token_for), made
+        return AccountWorld(there, policy.meta.uid in owners, token_for, taken), made
 
     # Grants
 
@@ -249,11 +258,12 @@ class Gatherer:
         """What there is for a NamespaceGrant in Kubernetes alone; Azure is left unseen."""
         meta = grant.meta
         namespace = self._cache.namespace(meta.namespace or "")
+        children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=self._cache.policy_view(grant.policy),
             namespace_labels=namespace.labels if namespace else {},
             namespace_ending=namespace is None or namespace.ending,
-            children=await self._children(meta, status),
+            children=children,
             cluster_roles=self._cache.cluster_roles,
             roles=dict.fromkeys(grant.azure_roles, UNSEEN),
             assignments=UNSEEN,
@@ -263,7 +273,7 @@ class Gatherer:
     async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
         """What there is of a NamespaceGrant that is going."""
         azure = await self._azure.world((), (), status)
-        children = await self._children(meta, status)
+        children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
             namespace_labels={},
@@ -324,30 +334,34 @@ class Gatherer:
 
     async def children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
         """What was made in the cluster for a resource."""
-        return await self._children(meta, status)
+        children, _ = await self._children(meta, status)
+        return children
 
-    async def _children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
-        """What was made in the cluster for a resource.
+    async def _children(self, meta: Meta, status: Status) -> tuple[tuple[SeenChild, ...], tuple[Item, ...]]:
+        """What was made in the cluster for a resource, and the inventory's lines of what may not be read.
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
-        hand took the label away by which the watch knows it, or it is a Secret, which no watch shows.
+        hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
+        ours by its UID, or where the inventory cannot have that: by our ownerReference.
         """
-        watched = self._cache.children(_key(meta))
-        known = {child.uid for child in watched}
-        missing = [
-            i for i in status.inventory if i.system is System.KUBERNETES and i.id and i.id not in known
-        ]
-        found = list(watched)
-        for item in missing:
-            kind, (namespace, _, name) = KINDS[item.kind], item.name.rpartition("/")
+        found, unread = list(self._cache.children(_key(meta))), []
+        known, refs = {child.uid for child in found}, {child.ref for child in found}
+        for item in status.inventory:
+            kind, (namespace, _, name) = KINDS.get(item.kind), item.name.rpartition("/")
+            if item.system is not System.KUBERNETES or kind not in {*CHILD_KINDS, SECRET} or kind is None:
+                continue
+            if item.id in known or (not item.id and ChildRef(kind, namespace or None, name) in refs):
+                continue
             body = await seen(self._kubernetes.get(kind, namespace or None, name))
-            if isinstance(body, Fault) and kind is not SECRET:
+            if isinstance(body, Denied) and kind is SECRET:
+                unread.append(item)  # that is said of the subject, where it asks for a token
+            elif isinstance(body, Fault):
                 raise body
-            if isinstance(body, Fault):
-                continue  # without the right to read it: that is said of the subject, whose token it is
-            if body and body["metadata"]["uid"] == item.id:
-                found.append(seen_child(kind, body))
-        return tuple(found)
+            elif body and body["metadata"]["uid"] not in known:
+                child = seen_child(kind, body)
+                if child.uid == item.id or meta.uid in child.owner_uids:
+                    found.append(child)
+        return tuple(found), tuple(unread)
 
 
 def _key(meta: Meta) -> Key:

@@ -8,20 +8,21 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, POLICY
+from entra_access.api.names import FINALIZER, POLICY, SECRET
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
+from entra_access.domain.children import by_ref
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.inventory import announced
 from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.blindness import Blindness
@@ -29,8 +30,8 @@ from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.outcome import Next, next_look
-from entra_access.reconcile.removal import Remover
+from entra_access.reconcile.outcome import Next, in_order, next_look
+from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Reconciler:
         if FINALIZER not in meta.finalizers:
             return Next()
         if self._modes.read_only:
-            return await self._remover.hold(body)
+            return await self._pass(body)
         return await self._remover.remove(body)
 
     def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
@@ -141,10 +142,12 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._unreadable(meta, old, error)
         else:
-            end = await self._bindings_first(resource, old, now)
+            old, end = await self._bindings_first(resource, old, now)
             world = await self._look(resource, old, now, end)
             now = self._clock()  # to look can take long
             plan = await self._gatherer.named(self._planned(resource, world, old, now))
+        if meta.deleting:
+            plan = replace(plan, findings=(held(meta), *plan.findings))
         mode = self._mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
@@ -168,8 +171,8 @@ class Reconciler:
     async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
         """Make the changes of a plan that may be made now. Returns it with what there is to say."""
         if mode is Mode.OBSERVE:
-            held = plan.changes
-            return replace(plan, findings=(*plan.findings, *observed(held))), Applied(held=list(held))
+            findings = observed(plan, read_only=self._modes.read_only)
+            return replace(plan, findings=findings), Applied(held=list(plan.changes))
         waiting = self._report.contests.held(key, plan)
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
@@ -217,7 +220,7 @@ class Reconciler:
                 now = read_meta(body) if body else None
                 # Another wish is for the next pass, which is due already.
                 if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
-                    end = await self._bindings_first(resource, read_status(body), self._clock())
+                    _, end = await self._bindings_first(resource, read_status(body), self._clock())
         finally:
             self._news.pop(key, None)
 
@@ -256,15 +259,16 @@ class Reconciler:
 
     async def _bindings_first(
         self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> str:
+    ) -> tuple[Status, str]:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: who the subject is, and nothing of members and roles. Returns when the access ends.
+        them: who the subject is, and nothing of members and roles. Returns the status as it
+        is now, and when the access ends.
         """
         key = key_of(resource.meta)
         if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
-            return ""
+            return old, ""
         if isinstance(resource, NamespaceGrant):
             local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
         else:
@@ -273,18 +277,27 @@ class Reconciler:
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
-        if plan.changes:
-            plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
-            self._report.tell_of(resource.meta, old, old, plan, applied)
-            self._report.remember(resource.meta, put_right(plan, applied))
-        return plan.expires_at
+        if not plan.changes:
+            return old, plan.expires_at
+        lines = announced(plan, old.inventory, self._place, stamp(now))
+        if lines:
+            # Nothing else is known yet that would be worth telling.
+            old = replace(old, inventory=in_order((*old.inventory, *lines)))
+            written = await self._kubernetes.apply_status(resource.meta, old.as_dict())
+            self._report.take_in(resource.meta, written)
+        plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
+        self._report.tell_of(resource.meta, old, old, plan, applied)
+        self._report.remember(resource.meta, put_right(plan, applied))
+        return old, plan.expires_at
 
     def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(key_of(meta))
-        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        # No watch shows Secrets, and what is about to be made may be there.
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at

@@ -90,16 +90,6 @@ class Remover:
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
 
-    async def hold(self, body: Body) -> Next:
-        """Who may write nothing but the status cannot let a resource go either."""
-        meta, old = read_meta(body), read_status(body)
-        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
-        message = "to be deleted, but the operator was started with --observe; start it without"
-        finding = Finding(link, Severity.WAITING, "ReadOnly", message, unseen=True)
-        plan = Plan(findings=(finding,), subject=old.subject, inventory=old.inventory)
-        await self._report.write(meta, body, old, plan, Applied(), Mode.OBSERVE)
-        return Next(after=self._stalled_after)
-
     async def absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
         children = self._cache.children(key)
@@ -181,6 +171,13 @@ class Remover:
         return await self._gatherer.removal(
             meta, old, now, group=group and not keep, azure=azure and not keep
         )
+
+
+def held(meta: Meta) -> Finding:
+    """Who may write nothing but the status cannot let a resource go either."""
+    link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+    message = "to be deleted, but the operator was started with --observe; start it without"
+    return Finding(link, Severity.STALLED, "ReadOnly", message)
 
 
 def _spec(policy: Body | None) -> Mapping[str, Any]:

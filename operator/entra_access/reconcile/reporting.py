@@ -73,7 +73,7 @@ class Reporter:
         key = key_of(meta)
         untold = self._untold.pop(key, ())
         new = make_status(meta, old, plan, applied, now, self._look(key, mode, untold))
-        if new.drift.get("state") != UNKNOWN:
+        if plan.compared and new.drift.get("state") != UNKNOWN:
             self._last_good[key] = stamp(now)
         self.tell_of(meta, old, new, plan, applied)
         if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):

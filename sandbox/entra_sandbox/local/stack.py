@@ -154,6 +154,7 @@ class Stack:
             "ENTRA_ACCESS_PROBE_PORT": "0",
             # Somebody watches: look again sooner than in production at what a person mended.
             "ENTRA_ACCESS_STALLED_SECONDS": "5",
+            "ENTRA_ACCESS_SWEEP_SECONDS": "5",
             **self.operator_settings,
         }
 
