@@ -178,3 +178,21 @@ def test_who_observes_is_told_and_nothing_is_touched(team: Team, case: str) -> N
     tells(team.cluster, team.policy.name, "InSync", *items(team, CORRECTED))
     assert team.entra() == team.before
     assert states(team.policy.ready(), "Drifted") == [("", "")]
+
+
+def test_an_owner_whom_entra_does_not_let_go_is_told_of(quick: Cluster) -> None:
+    """The last owner of a group stays where nobody else is wished for: then it is said who that is."""
+    policy, stranger = new_policy(quick, person(quick)), person(quick, "stranger")
+    policy.ready()
+
+    quick.azure.change_group(policy.group_id, addOwners=[stranger.id])
+
+    words = f"Group {policy.name}"
+    one = item("Entra", words, "owners", f"not {stranger.upn}", stranger.upn, REPORTED)
+    body = tells(quick, policy.name, "Drifted", one)
+    assert states(body, "Ready", "Drifted") == [("True", "InPlace"), ("True", "ForeignAccess")]
+    at_rest(quick)
+    assert policy.entra()["owners"] == [stranger.id]
+
+    quick.azure.change_group(policy.group_id, removeOwners=[stranger.id])
+    tells(quick, policy.name, "InSync")

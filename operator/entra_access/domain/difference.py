@@ -39,11 +39,14 @@ class Difference:
         What puts it right; None: nobody is asked to, it is only told of.
     foreign
         Another hand made it so; else the wish is new, or was never fulfilled.
+    role_id
+        The GUID of the role that the item speaks of, where its name is not known.
     """
 
     item: DriftItem
     change: Change | None = None
     foreign: bool = False
+    role_id: str = ""
 
 
 def differences_of(

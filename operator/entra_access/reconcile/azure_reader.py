@@ -13,9 +13,9 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
-from entra_access.reconcile.role_ids import MISSING_SECONDS, RoleIds
+from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, Shared
+from entra_access.reconcile.shared import Assignments, Shared, SharedEach
 
 
 class AzureReader:
@@ -33,6 +33,7 @@ class AzureReader:
         self._arm = arm
         self.assignments = Assignments(self._list, max_age, changed, self._read_one)
         self._definitions = Shared(self._list_definitions, max_age)
+        self._role_names = SharedEach(self._role_name, ROLE_ID_SECONDS)
         self._defined: frozenset[Definition] | None = None
         self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
@@ -72,6 +73,12 @@ class AzureReader:
         missing = [name for name, found in there.items() if found is None]
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
+
+    async def role_names(self, guids: Iterable[str]) -> dict[str, str]:
+        """The names of roles; those that cannot be found now are left out."""
+        wanted = list(guids)
+        found = await asyncio.gather(*(seen(self._role_names.get(one)) for one in wanted))
+        return {one: name for one, name in zip(wanted, found, strict=True) if name and isinstance(name, str)}
 
     async def look_again(self, scope: str) -> None:
         """List the assignments at the cluster or at another scope anew; who wants to hear of changes does.
@@ -113,6 +120,10 @@ class AzureReader:
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
+
+    async def _role_name(self, guid: str) -> str:
+        found = await self._arm.definition(self._place.cluster_id, guid)
+        return found.name if found else ""
 
     async def _read_one(self, arm_id: str) -> Assignment | None:
         return await self._arm.assignment(scope_of(arm_id), arm_id.rpartition("/")[2])
