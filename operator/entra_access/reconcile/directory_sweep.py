@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from entra_access.adapters.graph_delta import MAX_IDS, GraphDelta
-from entra_access.domain.faults import Changed, Fault
+from entra_access.domain.faults import Changed, Fault, Missing, Rejected
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
 
@@ -91,7 +91,8 @@ class DirectorySweep:
     async def _follow(self, batch: _Batch) -> None:
         try:
             answer = await self._delta.follow(batch.kind, batch.link)
-        except Changed as fault:
+        except (Changed, Missing, Rejected) as fault:
+            # Too old, or of no use for another reason.
             logger.info("%s; all of it is looked at anew", fault.message)
             batch.link = ""
             await self._begin(batch)
