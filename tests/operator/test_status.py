@@ -156,7 +156,7 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
         ],
     ]
     for row in rows_of(wide):
-        assert row[-2] == policy.group_id
+        assert row[-3:-1] == [policy.group_id, "Enforce"]
     assert rows_of(wide)[0][-1] == condition_of(policy.ready(), "Ready")["message"]
     assert rows_of(wide)[1][-1] == condition_of(grant, "Ready")["message"]
     assert fresh.kubectl("get", "access", "-A", "-o", "name").split() == [

@@ -49,16 +49,24 @@ def test_without_one_it_lasts_as_long_as_the_policy_lets_it() -> None:
 
 
 def test_one_that_is_too_far_is_refused_with_the_latest() -> None:
-    found = too_long(grant(AT + 9 * HOUR), ceiling(8 * HOUR))
+    found = too_long(grant(AT + 9 * HOUR), ceiling(8 * HOUR), AT + 24 * HOUR)
     assert found is not None
     assert (found.path, found.reason) == ("spec.expiresAt", "BeyondCeiling")
     assert stamp(AT + 8 * HOUR) in found.message
-    assert too_long(grant(AT + 8 * HOUR), ceiling(8 * HOUR)) is None
-    assert too_long(grant(AT + 9 * HOUR), ceiling(None)) is None
-    assert too_long(grant(), ceiling(8 * HOUR)) is None
+    assert too_long(grant(AT + 8 * HOUR), ceiling(8 * HOUR), AT + 24 * HOUR) is None
+    assert too_long(grant(AT + 9 * HOUR), ceiling(None), AT + 24 * HOUR) is None
+    assert too_long(grant(), ceiling(8 * HOUR), AT + 24 * HOUR) is None
 
 
 def test_a_later_time_counts_from_when_it_was_written() -> None:
     later = grant(AT + 17 * HOUR, written=AT + 10 * HOUR)
-    assert too_long(later, ceiling(8 * HOUR)) is None
-    assert too_long(grant(AT + 19 * HOUR, written=AT + 10 * HOUR), ceiling(8 * HOUR)) is not None
+    assert too_long(later, ceiling(8 * HOUR), AT + 24 * HOUR) is None
+    assert (
+        too_long(grant(AT + 19 * HOUR, written=AT + 10 * HOUR), ceiling(8 * HOUR), AT + 24 * HOUR) is not None
+    )
+
+
+def test_a_time_that_is_yet_to_come_gives_no_longer_access() -> None:
+    """Whoever may patch a grant may write its managedFields too."""
+    forged = grant(AT + 5000 * HOUR, written=AT + 4999 * HOUR)
+    assert too_long(forged, ceiling(8 * HOUR), AT) is not None

@@ -12,6 +12,7 @@ from entra_access.api.names import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     FIELD_MANAGER,
+    GRANT,
     GROUP,
     LABEL_MANAGED_BY,
     LABEL_OWNER_KIND,
@@ -181,10 +182,11 @@ _CONTENT: Final = {
 
 
 def is_ours(body: Mapping[str, Any]) -> bool:
-    """Whether it looks like something that we made: by its label, or by an ownerReference to ours."""
+    """Whether it looks like something that we made: by its labels, or by an ownerReference to ours."""
     meta = body["metadata"]
-    owners = meta.get("ownerReferences", ())
-    return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
+    owners, labels = meta.get("ownerReferences", ()), meta.get("labels") or {}
+    owner = labels.get(LABEL_OWNER_KIND) in {POLICY.kind, GRANT.kind} and labels.get(LABEL_OWNER_NAME)
+    return (labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER and bool(owner)) or any(
         str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
     )
 

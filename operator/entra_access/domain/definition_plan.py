@@ -107,7 +107,8 @@ def plan_definitions(
     lines = {guid_in(item.id): item for item in inventory if item.kind == DEFINITION}
     wished = set()
     for index, role in enumerate(roles):
-        definition = wished_definition(role, owner.name, place, inventory)
+        taken = inventory if adoption is not AdoptionPolicy.NEVER else ()
+        definition = wished_definition(role, owner.name, place, taken)
         wished.add(definition.guid)
         line = lines.get(definition.guid)
         _plan_one(part, definition, world, line, f"spec.customRoles[{index}]", now, adoption)
@@ -139,7 +140,16 @@ def _plan_one(
         part.there[wish.name.lower()] = wish
         return
     other = world.definition_namesakes.get(wish.name)
-    if seen is None and isinstance(other, Definition) and _may_adopt(wish, other, adoption):
+    if line and line.adopted and seen is not None and seen.name.lower() != wish.name.lower():
+        # A line can be written by whoever may write a status: only the name proves that it is this role.
+        message = f"the role {wish.guid} that was taken over is called {seen.name} now; rename it back"
+        part.findings.append(
+            Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleRenamed", message, f"{path}.name")
+        )
+        part.inventory.append(line)
+        part.refused.add(wish.name.lower())
+        return
+    if seen is None and isinstance(other, Definition) and _may_adopt(wish, other, adoption, world):
         _adopt(part, wish, other, now)
         return
     if seen is None and (refusal := _name_taken(wish, world, path)):
@@ -161,7 +171,9 @@ def _plan_one(
         part.inventory.append(replace(item, origin=line.origin if line else ""))
 
 
-def _may_adopt(wish: Definition, other: Definition, adoption: AdoptionPolicy) -> bool:
+def _may_adopt(wish: Definition, other: Definition, adoption: AdoptionPolicy, world: PolicyWorld) -> bool:
+    if other.guid in world.definition_owners:
+        return False
     if adoption is AdoptionPolicy.IF_IDENTICAL:
         return other.content == wish.content
     return adoption is AdoptionPolicy.ALWAYS
@@ -202,8 +214,10 @@ def _name_taken(wish: Definition, world: PolicyWorld, path: str) -> Finding | No
         return other.finding(Link.AZURE_ROLES, observing=True)
     if other is None:
         return None
+    owner = world.definition_owners.get(other.guid)
+    whose = f"is AccessPolicy {owner}'s" if owner else "was not made by this policy"
     message = (
-        f"a role named {wish.name} is already in the tenant and was not made by this policy ({other.guid}); "
+        f"a role named {wish.name} is already in the tenant and {whose} ({other.guid}); "
         "choose another name, have it taken over by adoptionPolicy, or delete that role"
     )
     return Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleExists", message, f"{path}.name")

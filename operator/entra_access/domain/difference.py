@@ -27,6 +27,9 @@ from entra_access.domain.naming import scope_of
 PRESENT = "present"
 ABSENT = "absent"
 DELETED = "deleted"
+GONE = "deleted for good"
+NOT = "not "
+"""Before the name of somebody who is not in a group, or is not to be."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def assignment_words(role: str, scope: str) -> str:
 
 def membership(group: str, relation: str, name: str, *, wished: bool) -> DriftItem:
     """Somebody who is to be a member or owner and is not, or the other way round."""
-    inside, outside = name, f"not {name}"
+    inside, outside = name, f"{NOT}{name}"
     expected, found = (inside, outside) if wished else (outside, inside)
     return DriftItem(System.ENTRA, group_words(group), relation, expected, found)
 

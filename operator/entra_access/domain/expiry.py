@@ -24,12 +24,13 @@ def expiry(grant: NamespaceGrant, ceiling: Ceiling | None) -> datetime | None:
     return made + ceiling.max_duration
 
 
-def too_long(grant: NamespaceGrant, ceiling: Ceiling | None) -> Finding | None:
+def too_long(grant: NamespaceGrant, ceiling: Ceiling | None, now: datetime) -> Finding | None:
     """The grant's own time is later than its policy allows, counted from when that time was written."""
     since = moment(grant.meta.expiry_set) or moment(grant.meta.created)
     if ceiling is None or ceiling.max_duration is None or grant.expires_at is None or since is None:
         return None
-    latest = since + ceiling.max_duration
+    # Whoever may patch a grant may write its managedFields too: a time that is yet to come is none.
+    latest = min(since, now) + ceiling.max_duration
     if grant.expires_at <= latest:
         return None
     message = (

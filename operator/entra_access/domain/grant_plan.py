@@ -64,7 +64,11 @@ def plan_grant(
         ]
     policy = world.policy.policy if world.policy else None
     adoption = policy.adoption if policy else AdoptionPolicy.NEVER
-    children = plan_children(wanted, world.children, inventory, adoption=adoption)
+    if world.policy is None or world.policy.deleting:
+        # As when the grant itself is deleted: what was there before stays.
+        children = plan_children_removal(world.children, inventory, keep=False)
+    else:
+        children = plan_children(wanted, world.children, inventory, adoption=adoption)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
@@ -110,13 +114,19 @@ def _wish(wish: WishedRole, view: PolicyView | None, place: Place) -> WishedRole
 
 
 def plan_grant_removal(
-    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], *, keep: bool = False
+    owner: Meta,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    *,
+    keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a grant made: bindings, then role assignments.
 
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
-    children = plan_children_removal(world.children, inventory, keep=keep)
+    children = plan_children_removal(world.children, inventory, keep=keep, adoption=adoption)
     if keep:
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=children.removals, inventory=(*kept, *children.inventory))
@@ -164,7 +174,9 @@ def _refusal(
     if refusal or view is None or view.policy is None:
         return refusal, gives_nothing
     given = view.policy.ceiling
-    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(grant, given)
+    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(
+        grant, given, now
+    )
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:

@@ -21,6 +21,7 @@ from entra_access.domain.changes import (
 from entra_access.domain.difference import (
     ABSENT,
     DELETED,
+    GONE,
     PRESENT,
     Difference,
     group_words,
@@ -93,7 +94,8 @@ def plan_group(
     faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
     who.unseen = faults or not (visible or creating)
     who.count = members.count
-    adopted = isinstance(world.group, Group) and is_adopted(world.group.unique_name)
+    seen = world.group if isinstance(world.group, Group) else None
+    adopted = is_adopted(seen.unique_name) if seen else bool(line and line.adopted and not creating)
     who.subject = Subject("Group", group_id or "", who.name, ADOPTED if adopted else "Created")
     return who
 
@@ -163,7 +165,7 @@ def _plan_group_itself(
                 part.additions.append(create)
                 part.name = wish.display_name
                 gone = bool(line and line.id)
-                item = DriftItem(System.ENTRA, words, "", PRESENT, "deleted for good" if gone else ABSENT)
+                item = DriftItem(System.ENTRA, words, "", PRESENT, GONE if gone else ABSENT)
                 part.differences.append(Difference(item, create, foreign=gone))
         case Group(deleted=True) as group:
             restore = RestoreGroup(group.id, group.display_name)

@@ -54,6 +54,7 @@ class Held:
     ids: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     wished: tuple[Reference, ...] = ()
+    missing: list[Reference] = field(default_factory=list)
 
     def has(self, one: Principal) -> bool:
         """Whether this one must stay for now."""
@@ -176,6 +177,10 @@ def _plan_relation(
     leaving = [one for one in seen if one.id not in wanted]
     part.unseen = part.unseen or any(one.kind in held.kinds for one in leaving)
     leaving = [one for one in leaving if exact and group_id and not held.has(one)]
+    # Who was put in by a name that nobody has now may only be called otherwise.
+    put_in, gone = memory.put_in, [str(one) for one in held.missing]
+    leaving = [one for one in leaving if not put_in.wished(relation, one.id, gone)]
+    leaving.sort(key=lambda one: one.id)  # lists come in any order
     if relation == "owners" and not wanted:
         leaving = _but_one_user(part, seen, leaving, memory)
     leaving = _approved(part, relation, held.wished, seen, leaving, memory)
@@ -279,6 +284,7 @@ def _resolve(
                 part.findings.append(finding)
             case _:
                 held.names.add(reference.value)
+                held.missing.append(reference)
                 message = f"there is no {reference} in the directory; correct it, or create it there"
                 part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
     return wanted

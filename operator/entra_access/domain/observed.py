@@ -184,6 +184,8 @@ class AzureWorld:
         Those at other scopes that matter, by the scope in lower case.
     claimed
         ARM ids, in lower case, of assignments that another resource of ours wants too.
+    claims_known
+        Everybody of ours has said what they want, so that what nobody claims nobody wants.
     facts
         What the cluster is.
     """
@@ -192,6 +194,7 @@ class AzureWorld:
     assignments: Seen[tuple[Assignment, ...]] = ()
     elsewhere: Mapping[str, Seen[tuple[Assignment, ...]]] = field(default_factory=dict)
     claimed: frozenset[str] = frozenset()
+    claims_known: bool = True
     facts: ClusterFacts = field(default_factory=ClusterFacts)
 
 
@@ -241,6 +244,8 @@ class PolicyWorld(AzureWorld):
         In how many groups each service principal is, by object id.
     shadows
         The bindings that other hands made, by whom they are for.
+    definition_owners
+        The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
     unread
@@ -260,6 +265,7 @@ class PolicyWorld(AzureWorld):
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()

@@ -166,14 +166,24 @@ def plan_children(
     return ChildPlan(tuple(additions), removals, tuple(found), kept)
 
 
-def plan_children_removal(seen: Iterable[SeenChild], inventory: Iterable[Item], *, keep: bool) -> ChildPlan:
+def plan_children_removal(
+    seen: Iterable[SeenChild],
+    inventory: Iterable[Item],
+    *,
+    keep: bool,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+) -> ChildPlan:
     """Take away Roles and bindings, but let go of what was adopted, and with `keep` of all of them."""
     lines = tuple(inventory)
-    plan = plan_children((), seen, lines)
-    adopted = {(i.kind, i.name) for i in lines if i.system is System.KUBERNETES and i.adopted}
+    there = tuple(seen)
+    plan = plan_children((), there, lines)
+    known = {(i.kind, i.name): i for i in lines if i.system is System.KUBERNETES}
+    adopted = {
+        one.ref for one in there if _is_adopted(one, known.get((one.ref.kind.kind, one.ref.path)), adoption)
+    }
     removals = tuple(
         ReleaseChild(change.ref, change.uid)
-        if isinstance(change, DeleteChild) and (keep or (change.ref.kind.kind, change.ref.path) in adopted)
+        if isinstance(change, DeleteChild) and (keep or change.ref in adopted)
         else change
         for change in plan.removals
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -16,7 +17,7 @@ from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.access_plan import Access, plan_access
 from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
-from entra_access.domain.difference import Difference
+from entra_access.domain.difference import NOT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.foreign_plan import plan_foreign, satisfied
 from entra_access.domain.group_plan import GroupNames, group_item, plan_group
@@ -155,7 +156,7 @@ def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     words = f"{subject.kind} {subject.display_name}"
     found = []
     for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
-        said = ("subjects", f"not {words}", f"{words} has {one.role}")
+        said = ("subjects", f"{NOT}{words}", f"{words} has {one.role}")
         item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
         found.append(Difference(item, foreign=True))
     return found
@@ -242,6 +243,7 @@ def plan_policy_removal(
     now: str,
     *,
     keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
 
@@ -254,7 +256,7 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False)
+    children = plan_children_removal(world.children, inventory, keep=False, adoption=adoption)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)

@@ -199,7 +199,7 @@ def _remembered(
         if item.name.lower() == wish.role.lower() and scope_of(item.id).lower() == wish.scope.lower()
     }
     for one in seen:
-        if assignment_id(one.scope, one.name).lower() in ids and _named_by_us(one):
+        if assignment_id(one.scope, one.name).lower() in ids and named_by_us(one):
             message = f"the Azure role {wish.role} has another name now; its GUID is {one.role_id}"
             part.findings.append(Finding(Link.AZURE_ROLES, Severity.NOTE, "RoleRenamed", message, wish.path))
             return one.role_id
@@ -288,7 +288,7 @@ def _give(
         item = DriftItem(System.AZURE, words, "", PRESENT, DELETED if foreign else ABSENT)
         part.differences.append(Difference(item, change, foreign))
         return
-    ours = next((one for one in seen if _named_by_us(one) and line and line.applied), None)
+    ours = next((one for one in seen if named_by_us(one) and line and line.applied), None)
     if ours is None:
         _adopt(part, change, seen, adoption)
         return
@@ -309,18 +309,19 @@ def _give(
 def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption: AdoptionPolicy) -> None:
     """The role is given by an assignment that another hand made: it counts, and may be taken over."""
     whole = [one for one in seen if not one.condition]
+    # Nobody else of ours may take away what gives a role that is wanted here.
+    part.claims |= {assignment_id(change.scope, one.name).lower() for one in whole}
     if not whole:
         message = (
             f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
             "remove that assignment or its condition"
         )
         part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
-    elif adoption is not AdoptionPolicy.NEVER and not any(map(_named_by_us, whole)):
+    elif adoption is not AdoptionPolicy.NEVER and not any(map(named_by_us, whole)):
         arm_id = assignment_id(change.scope, whole[0].name)
         part.inventory.append(
             Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
         )
-        part.claims |= {arm_id.lower()}
 
 
 def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
@@ -372,7 +373,7 @@ def _sort_out(
         key: item
         for key, item in here.lines.items()
         if key not in named
-        or _named_by_us(named[key])
+        or named_by_us(named[key])
         or (item.adopted and principal == named[key].principal_id)
     }
     taken = {item.id.lower() for item in part.inventory if item.adopted}
@@ -383,7 +384,7 @@ def _sort_out(
         key: a
         for key, a in named.items()
         if key in listed
-        or (_named_by_us(a) and (a.description == note or (key in keep and place.made_here(a.description))))
+        or (named_by_us(a) and (a.description == note or (key in keep and place.made_here(a.description))))
     }
     for key in sorted(listed.keys() | ours.keys()):
         item = listed.get(key)
@@ -393,6 +394,9 @@ def _sort_out(
             continue
         if key not in keep and key in world.claimed:
             continue
+        if item and item.adopted and key in named and named[key].role_id in here.wanted:
+            part.inventory.append(item)  # it gives what is wanted, whatever the adoption policy says now
+            continue
         arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
         role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)
         applied = MADE if key in ours else (item.applied if item else "")
@@ -401,6 +405,6 @@ def _sort_out(
             part.removals.append(UnassignRole(arm_id, role))
 
 
-def _named_by_us(assignment: Assignment) -> bool:
+def named_by_us(assignment: Assignment) -> bool:
     """Whether the assignment has the name that only we would give it."""
     return assignment.name == assignment_name(assignment.scope, assignment.principal_id, assignment.role_id)

@@ -64,10 +64,10 @@ class AzureReader:
         }
 
     async def definitions(
-        self, roles: Iterable[CustomRole], policy: str, status: Status
+        self, roles: Iterable[CustomRole], policy: str, lines: Iterable[Item]
     ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
         """The custom roles of a policy by name, and others that have such a name."""
-        lines = status.inventory
+        lines = tuple(lines)
         wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
         there = await each(wishes, lambda name: self._definition(wishes[name]))
         missing = [name for name, found in there.items() if found is None]

@@ -21,8 +21,9 @@ from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
-from entra_access.domain.definition_plan import made_roles
+from entra_access.domain.definition_plan import made_roles, wished_definition
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
+from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
@@ -158,6 +159,16 @@ class WatchCache:
     def policy_inventory(self, name: str) -> tuple[Item, ...]:
         """What a policy's status says that it has made."""
         return self._lines.get(name, ())
+
+    def definition_owners(self, place: Place, policy: str) -> dict[str, str]:
+        """The other policies that custom roles belong to, by GUID."""
+        found: dict[str, str] = {}
+        for view in self._views.values():
+            if view.name != policy:
+                roles = view.policy.custom_roles if view.policy else ()
+                found |= {wished_definition(one, view.name, place).guid: view.name for one in roles}
+                found |= dict.fromkeys(made_roles(self._lines.get(view.name, ())).values(), view.name)
+        return found
 
     def policy_lines(self) -> list[Item]:
         """The lines of all policies' inventories."""
@@ -389,7 +400,14 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
     policy = view.policy
     given = (
-        (policy.ceiling, policy.azure_roles, policy.custom_roles, policy.mode, policy.adoption)
+        (
+            policy.ceiling,
+            policy.azure_roles,
+            policy.custom_roles,
+            policy.mode,
+            policy.adoption,
+            policy.delete_policy,
+        )
         if policy
         else None
     )

@@ -8,7 +8,7 @@ from entra_access.api.resources import Mode
 from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem, System
 from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import Change, RemovePrincipal
-from entra_access.domain.difference import Difference, acted, differences_of
+from entra_access.domain.difference import GONE, NOT, Difference, acted, differences_of
 from entra_access.domain.faults import Finding, Link, Severity, Taken
 from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan
@@ -129,6 +129,13 @@ def drifted(items: Sequence[DriftItem], findings: Iterable[Finding], mode: Mode)
 
 def drift_text(item: DriftItem) -> str:
     """The item in one sentence."""
+    if item.system is System.ENTRA and item.field in {"members", "owners"}:
+        return _membership_text(item)
+    if item.action == CORRECTED and item.found == GONE:
+        return f"{item.object} was {GONE}; there is a new one, and all bindings and assignments move to it"
+    if item.system is System.KUBERNETES and item.expected.startswith(NOT):
+        by = f", written by {item.changed_by}" if item.changed_by else ""
+        return f"{item.object}{by}: {item.found}, which nobody declared"
     by = f" by {item.changed_by}" if item.changed_by else ""
     if item.action == CORRECTED:
         if not item.field:
@@ -137,6 +144,16 @@ def drift_text(item: DriftItem) -> str:
     if not item.field:
         return f"{item.object} is {item.found}{by}, and should be {item.expected}"
     return f"{item.object}: {item.field} is {item.found}{by}, and should be {item.expected}"
+
+
+def _membership_text(item: DriftItem) -> str:
+    """Somebody in a group who is not to be there, or the other way round."""
+    missing = item.found.startswith(NOT)
+    who = item.expected if missing else item.found
+    if item.action == CORRECTED:
+        done, undone = ("taken out of", "put back") if missing else ("put into", "taken out")
+        return f"{item.object}: {who} was {done} the {item.field}, and is {undone} again"
+    return f"{item.object}: {who} {'is missing' if missing else 'should not be'} among the {item.field}"
 
 
 def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:

@@ -79,13 +79,22 @@ class Gatherer:
     async def policy(self, policy: AccessPolicy, status: Status, now: datetime) -> PolicyWorld:
         """What there is for an AccessPolicy."""
         roles, scopes = self._wished_roles(policy)
+        lines = status.inventory if policy.adoption is not AdoptionPolicy.NEVER else ()
         who, azure, (definitions, others) = await asyncio.gather(
             self._who(policy, status, now),
             self._azure.world(roles, scopes, status),
-            self._azure.definitions(policy.custom_roles, policy.meta.name, status),
+            self._azure.definitions(policy.custom_roles, policy.meta.name, lines),
         )
         local = await self.local(policy, status)
-        return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
+        owners = self._cache.definition_owners(self._place, policy.meta.name) if any(others.values()) else {}
+        return replace(
+            local,
+            **who,
+            **azure,
+            definitions=definitions,
+            definition_namesakes=others,
+            definition_owners=owners,
+        )
 
     async def local(self, policy: AccessPolicy, status: Status) -> PolicyWorld:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
@@ -288,8 +297,13 @@ class Gatherer:
         """The custom roles of the grant's own policy, by name in lower case: no looking up is needed."""
         custom = view.policy.custom_roles if view and view.policy else ()
         name = view.name if view else ""
-        lines = self._cache.policy_inventory(name)
-        return {role.name.lower(): wished_definition(role, name, self._place, lines).guid for role in custom}
+        # One that was taken over has another GUID, which is looked up by its name.
+        taken = {item.name for item in self._cache.policy_inventory(name) if item.adopted}
+        return {
+            role.name.lower(): wished_definition(role, name, self._place).guid
+            for role in custom
+            if role.name not in taken
+        }
 
     # Both
 
@@ -324,17 +338,20 @@ class Gatherer:
 
         return replace(plan, differences=tuple(map(renamed, plan.differences)))
 
+    def claims_known(self, meta: Meta) -> bool:
+        """Whether everybody else who may want an assignment has been looked at since the start."""
+        own, everybody = _key(meta), self._cache.keys()
+        others = (key for key in everybody if key != own and self._cache.needs_azure(key))
+        return all(self._cache.azure_claims.noted(key) for key in others)
+
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""
         ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
-        subject = status.subject.object_id if status.subject else ""
         if isinstance(assignments, tuple):
-            note = self._place.note(meta)
             ids |= {
                 assignment_id(one.scope, one.name).lower()
                 for one in assignments
                 if isinstance(one, Assignment)
-                and (one.description == note or (subject and one.principal_id == subject))
             }
         return self._cache.azure_claims.of_others(_key(meta), ids)
 

@@ -11,7 +11,7 @@ from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import FINALIZER, POLICY, SECRET
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_grant, read_meta, read_policy
-from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
+from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
@@ -36,6 +36,7 @@ from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
 LOOK_AHEAD: Final = 600.0
+CLAIMS_SECONDS: Final = 5.0
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
 
 
@@ -103,7 +104,7 @@ class Reconciler:
             if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
-            return await self._pass(body)
+            return await self._pass(body, self._mode(key))
         except Missing:
             return Next()  # gone while it was looked at; the watch will say so
         except Fault as fault:
@@ -114,7 +115,7 @@ class Reconciler:
         if FINALIZER not in meta.finalizers:
             return Next()
         if self._modes.read_only:
-            return await self._pass(body)
+            return await self._pass(body, Mode.OBSERVE)
         return await self._remover.remove(body)
 
     def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
@@ -135,7 +136,8 @@ class Reconciler:
         view = self._cache.policy_view(policy)
         return (view.policy.mode if view and view.policy else None) or self._modes.default
 
-    async def _pass(self, body: Body) -> Next:
+    async def _pass(self, body: Body, began: Mode) -> Next:
+        """`began`: the mode when it was decided whether there must be a finalizer."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
             resource = read_policy(body) if meta.kind is POLICY else read_grant(body)
@@ -148,7 +150,13 @@ class Reconciler:
             plan = await self._gatherer.named(self._planned(resource, world, old, now))
         if meta.deleting:
             plan = replace(plan, findings=(held(meta), *plan.findings))
-        mode = self._mode(key_of(meta))
+        mode = Mode.OBSERVE if Mode.OBSERVE in {began, self._mode(key_of(meta))} else Mode.ENFORCE
+        if mode is Mode.OBSERVE:
+            # Nothing is taken over now, so nothing may be said to have been.
+            known = {item.id for item in old.inventory}
+            plan = replace(
+                plan, inventory=tuple(one for one in plan.inventory if not one.adopted or one.id in known)
+            )
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
             # It stays told of when it cannot be made, too: its making may only seem to fail.
@@ -158,7 +166,14 @@ class Reconciler:
         self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
-        return replace(then, due=self._until(plan.expires_at, now))
+        # What nobody declared is removed when everybody has said what they want.
+        waiting = self._removes_foreign(meta) and not self._gatherer.claims_known(meta)
+        return replace(then, due=CLAIMS_SECONDS if waiting else self._until(plan.expires_at, now))
+
+    def _removes_foreign(self, meta: Meta) -> bool:
+        view = self._cache.policy_view(meta.name) if meta.kind is POLICY else None
+        policy = view.policy if view else None
+        return policy is not None and policy.foreign_assignments is ForeignAssignments.REMOVE
 
     def _until(self, end: str, planned: datetime) -> float | None:
         """In how many seconds that is; None where it is no time, or was over when it was planned."""
@@ -246,6 +261,8 @@ class Reconciler:
         meta = resource.meta
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+        if self._removes_foreign(meta):
+            world = replace(world, claims_known=self._gatherer.claims_known(meta))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
             plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):

@@ -66,6 +66,13 @@ class Remover:
         """Whether some of what a resource made can be what Kubernetes must not collect with it."""
         return self.keeps(body) or _spec(self._policy(body)).get("adoptionPolicy", NEVER) != NEVER
 
+    def _adoption(self, body: Body) -> AdoptionPolicy:
+        """Read leniently: a spec that cannot be used adopts nothing."""
+        given = _spec(self._policy(body)).get("adoptionPolicy", NEVER)
+        return (
+            AdoptionPolicy(given) if given in {one.value for one in AdoptionPolicy} else AdoptionPolicy.NEVER
+        )
+
     def _policy(self, body: Body) -> Body | None:
         return body if read_meta(body).kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
 
@@ -141,11 +148,14 @@ class Remover:
 
     async def _plan(self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool) -> Plan:
         claims = self._cache.azure_claims
+        adoption = self._adoption(body)
         if meta.kind is POLICY:
             world = await self._policy_world(meta, body, old, now, keep=keep)
             claims.note(key_of(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now), keep=keep)
+            return plan_policy_removal(
+                meta, self._place, world, old.inventory, stamp(now), keep=keep, adoption=adoption
+            )
         if keep:
             children = await self._gatherer.children(meta, old)
             grant_world = GrantWorld(
@@ -159,7 +169,7 @@ class Remover:
             grant_world = await self._gatherer.grant_removal(meta, old)
         claims.note(key_of(meta), frozenset())
         grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep)
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep, adoption=adoption)
 
     async def _policy_world(
         self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool
