@@ -27,6 +27,8 @@ BATCH = 50
 """Groups in one delta query."""
 PAGE = 150
 """Assignments in one page of a list."""
+PASSES = 2
+"""So many looks at a policy one piece of news may cause: its status is news too, if the watch is quick."""
 PATIENCE = 60 + POLICIES
 
 
@@ -159,8 +161,8 @@ def test_somebody_in_a_group_costs_the_calls_of_its_policy(many: Many) -> None:
         f"DELETE /v1.0/groups/{group['id']}/members/{stranger.id}/$ref"
     ]
     assert [one for one in others if group["id"] not in one and group["uniqueName"] not in one] == []
-    # Once because it was told, and once because its own correction is told too.
-    assert len(others) <= 2 * 3 + 1
+    # One more than those that a watch may cause: the correction is a change too, which the next round tells.
+    assert len(others) <= 1 + (PASSES + 1) * 3, others
     assert questions_before(many, since, group["id"]) <= 2, "by the question that was under way, or the next"
 
 
@@ -194,8 +196,8 @@ def test_a_deleted_assignment_costs_the_calls_of_its_policy(many: Many, admin: H
     ]
     own = (group["id"], group["uniqueName"], ours["name"])
     assert [one for one in others if not any(name in one for name in own)] == []
-    # A list that shows what is being put right just now has the policy look once more.
-    assert len(others) <= 2 + 2 * 3 + 2, others
+    # Besides, the one assignment is read, by the pass, and by a round while its list may lag.
+    assert len(others) <= 2 + (PASSES + 1) * 3 + 2, others
     assert [role for role, _ in roles_of(many.cluster, group["id"])] == sorted(ROLES)
 
 
@@ -214,7 +216,7 @@ def test_what_nobody_declared_costs_the_calls_of_its_policy(many: Many, admin: H
     others = many.others(since)
     assert [one for one in others if not any(name in one for name in own)] == []
     assert len([one for one in others if "/users/" in one]) <= 1, "who it was"
-    assert len(others) <= 1 + 3 + 1
+    assert len(others) <= 1 + PASSES * 3 + 1, others
     admin.delete(theirs)
     tells(many.cluster, many.name(11), "InSync")
     many.settle()

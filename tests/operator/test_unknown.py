@@ -141,7 +141,9 @@ def test_a_round_that_fails_makes_it_unknown_and_nothing_else(team: Team, case: 
     began = now()
     team.cluster.azure.fault(**fault, count=None)
 
-    drift = team.unknown()
+    team.unknown()
+    settles(team.cluster)
+    drift = team.drift()
     assert reason in drift["reason"]
     assert last_good <= drift["lastCheckTime"] <= now()
     assert "items" not in drift
