@@ -27,6 +27,7 @@ from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.azure_sweep import AzureSweep, concerned
+from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
@@ -111,6 +112,8 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
                 queue.add(key)
 
         cluster = ClusterWatch(arm, settings.cluster_id, settings.cluster_seconds, look_at_all)
+        clock, every = lambda: datetime.now(UTC), settings.sweep_seconds
+        blindness = Blindness(queue.add_after, clock, every / 2)
         reconciler = Reconciler(
             place,
             cache,
@@ -119,14 +122,15 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             Applier(cache, graph, arm, kubernetes, azure.assignments, azure.roles),
             notes,
             tell=queue.add,
-            clock=lambda: datetime.now(UTC),
+            clock=clock,
             stalled_after=settings.stalled_seconds,
             modes=Modes(settings.mode, read_only),
+            blindness=blindness,
         )
         rounds = (
             Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds),
-            AzureSweep(place, cache, azure, queue.add, settings.sweep_seconds),
-            DirectorySweep(cache, graph.delta, queue.add_after, settings.sweep_seconds),
+            AzureSweep(place, cache, azure, queue.add, blindness, every),
+            DirectorySweep(cache, graph.delta, queue.add_after, blindness, every),
         )
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
         work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))

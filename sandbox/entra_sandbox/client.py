@@ -127,6 +127,7 @@ class SandboxClient:
         *,
         method: str | None = None,
         path_regex: str | None = None,
+        query_regex: str | None = None,
         kind: str | None = None,
         status: int | None = None,
         code: str | None = None,
@@ -138,7 +139,7 @@ class SandboxClient:
         count: int | None = 1,
     ) -> dict[str, Any]:
         """Switch a fault on for the next `count` requests that match; `None` is until `clear_faults`."""
-        match = {"method": method, "path_regex": path_regex, "kind": kind}
+        match = {"method": method, "path_regex": path_regex, "query_regex": query_regex, "kind": kind}
         body = {
             "status": status, "code": code, "message": message, "retry_after": retry_after,
             "delay_seconds": delay_seconds,

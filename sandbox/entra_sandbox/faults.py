@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from entra_sandbox.exchange import Call, Json, Kind, ServiceError
 
@@ -19,7 +20,7 @@ _CODES: dict[str, dict[int, str]] = {
     "webhook": {},
 }
 _FIELDS = {"match", "status", "code", "message", "retry_after", "delay_seconds", "drop", "after", "count"}
-_MATCH = {"method", "path_regex", "kind"}
+_MATCH = {"method", "path_regex", "query_regex", "kind"}
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Fault:
     id: int
     method: str | None
     path: re.Pattern[str] | None
+    query: re.Pattern[str] | None
     kind: str | None
     status: int | None
     code: str | None
@@ -44,7 +46,9 @@ class Fault:
         """Whether this request is one of those."""
         if self.left == 0 or self.kind not in (None, kind) or self.method not in (None, call.method):
             return False
-        return self.path is None or self.path.search(call.path) is not None
+        if self.path is not None and self.path.search(call.path) is None:
+            return False
+        return self.query is None or self.query.search(urlencode(call.query, safe="$'(),/ ")) is not None
 
     def error(self, kind: Kind) -> ServiceError | None:
         """Give the refusal to answer with, if that is what this fault does."""
@@ -59,6 +63,7 @@ class Fault:
         match = {
             "method": self.method,
             "path_regex": self.path.pattern if self.path else None,
+            "query_regex": self.query.pattern if self.query else None,
             "kind": self.kind,
         }
         return {
@@ -93,7 +98,8 @@ class Faults:
         fault = Fault(
             id=next(self._ids),
             method=str(match["method"]).upper() if match.get("method") else None,
-            path=re.compile(match["path_regex"], re.IGNORECASE) if match.get("path_regex") else None,
+            path=_pattern(match.get("path_regex")),
+            query=_pattern(match.get("query_regex")),
             kind=match.get("kind"),
             status=_status(body.get("status")),
             code=body.get("code"),
@@ -125,6 +131,10 @@ class Faults:
     def clear(self) -> None:
         """Switch everything off."""
         self._faults.clear()
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    return re.compile(text, re.IGNORECASE) if text else None
 
 
 def _status(value: Any) -> int | None:

@@ -7,7 +7,7 @@ again on the next page with the rest of its members.
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entra_sandbox.directory import Directory, Group, MemberChange
@@ -70,8 +70,7 @@ def _answer(graph: Graph, call: Call, kind: str, collect: _Collect) -> Reply:
         return _reply(graph, call, kind, [], _first(graph, call), done=True)
     place = _resume(graph, call)
     # The query is part of the token: a link is followed as it is.
-    call.query = dict(place.query)
-    rows, done = collect(graph, call, place)
+    rows, done = collect(graph, replace(call, query=dict(place.query)), place)
     return _reply(graph, call, kind, rows, place, done=done)
 
 
@@ -226,7 +225,6 @@ def _collect_users(graph: Graph, call: Call, place: _Round) -> tuple[list[Json],
 
 
 def _reply(graph: Graph, call: Call, kind: str, rows: list[Json], place: _Round, *, done: bool) -> Reply:
-    call.query = dict(place.query)
     body: Json = {"@odata.context": f"https://graph.microsoft.com/v1.0/$metadata#{kind}"}
     if done:
         ended = _Round(place.until, place.until, graph.state.clock.now(), place.query)
@@ -239,8 +237,7 @@ def _reply(graph: Graph, call: Call, kind: str, rows: list[Json], place: _Round,
 
 def _link(call: Call, name: str, place: _Round) -> str:
     # The real links carry nothing but the token; the query is inside it.
-    call.query = {}
-    return next_link(call, name, place.as_json())
+    return next_link(replace(call, query={}), name, place.as_json())
 
 
 ROUTES = (

@@ -129,7 +129,8 @@ def test_a_group_that_is_gone_for_good_is_made_anew_and_all_moves_to_it(access: 
     access.is_whole(after)
     assert access.roles(before) == []
     messages = eventually(lambda: told(access.cluster, access.policy.name), "an event")
-    assert messages == [f"{access.group} was deleted for good; it is present again"]
+    moved = "there is a new one, and all bindings and assignments move to it"
+    assert messages == [f"{access.group} was deleted for good; {moved}"]
     body = access.policy.ready()
     assert before not in str(body["status"]["inventory"])
     assert len(inventory(body)) == 1

@@ -50,7 +50,9 @@ def test_it_is_told_of_while_it_is_there(cluster: Cluster, where: str, mode: str
     assert drift["items"][0]["changedBy"] == "kubectl-client-side-apply"
     reason = "ForeignAccess" if mode == "Enforce" else "Observed"
     assert states(found, "Ready", "Drifted") == [("True", "InPlace"), ("True", reason)]
-    assert "ClusterRole edit" in condition_of(found, "Drifted")["message"]
+    one = drift["items"][0]
+    said = f"{one['object']}, written by kubectl-client-side-apply: {one['found']}, which nobody declared"
+    assert condition_of(found, "Drifted")["message"] == said
     eventually(lambda: told(cluster, policy.name, reason), "an event tells of it")
     before = cluster.get(kind.lower(), body["metadata"]["name"], namespace)
     assert cluster.quiet(2.0) == ([], False)

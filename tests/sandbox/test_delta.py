@@ -151,3 +151,12 @@ def test_users_come_over_several_pages(sandbox: RunningSandbox, operator: Caller
     sandbox.client.settings(delta_page_size=2)
     rows, _ = _round(operator, "/users/delta")
     assert sorted(r["id"] for r in rows) == sorted(seed.USER_IDS.values())
+
+
+def test_the_journal_has_what_was_asked(sandbox: RunningSandbox, operator: Caller) -> None:
+    """The query as it came, so that a first question is told from one that follows a link."""
+    _, following = _round(operator, START)
+    _round(operator, following)
+    first, second = (one["query"] for one in sandbox.client.journal(path_regex="delta"))
+    assert first == "$select=displayName,members"
+    assert second.startswith("$deltatoken=")

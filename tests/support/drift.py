@@ -81,9 +81,14 @@ def states(body: Body, *kinds: str) -> list[tuple[str, str]]:
     return [(one.get("status", ""), one.get("reason", "")) for one in found]
 
 
-def at_rest(cluster: Cluster, seconds: float = 3.0) -> None:
-    """Nothing is written any more, over some rounds: neither to Azure nor to Kubernetes."""
+def settles(cluster: Cluster) -> None:
+    """Wait until nothing is written for a round: neither to Azure nor to Kubernetes."""
     eventually(lambda: cluster.quiet(1.5) == ([], False), "it has come to rest", 40)
+
+
+def at_rest(cluster: Cluster, seconds: float = 3.0) -> None:
+    """Nothing is written any more, over some rounds."""
+    settles(cluster)
     assert cluster.quiet(seconds) == ([], False)
 
 

@@ -211,7 +211,7 @@ def _right(doing: str) -> str:
 
     Source: https://learn.microsoft.com/graph/permissions-reference and the pages of the calls
     """
-    if "look up a user" in doing:
+    if "user" in doing:
         return "User.Read.All"
     if "service principal" in doing:
         return "Application.Read.All"

@@ -27,6 +27,9 @@ from entra_access.domain.naming import scope_of
 PRESENT = "present"
 ABSENT = "absent"
 DELETED = "deleted"
+GONE = "deleted for good"
+NOT = "not "
+"""Before the name of somebody who is not in a group, or is not to be."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,14 @@ class Difference:
         What puts it right; None: nobody is asked to, it is only told of.
     foreign
         Another hand made it so; else the wish is new, or was never fulfilled.
+    role_id
+        The GUID of the role that the item speaks of, where its name is not known.
     """
 
     item: DriftItem
     change: Change | None = None
     foreign: bool = False
+    role_id: str = ""
 
 
 def differences_of(
@@ -76,7 +82,7 @@ def assignment_words(role: str, scope: str) -> str:
 
 def membership(group: str, relation: str, name: str, *, wished: bool) -> DriftItem:
     """Somebody who is to be a member or owner and is not, or the other way round."""
-    inside, outside = name, f"not {name}"
+    inside, outside = name, f"{NOT}{name}"
     expected, found = (inside, outside) if wished else (outside, inside)
     return DriftItem(System.ENTRA, group_words(group), relation, expected, found)
 

@@ -43,7 +43,7 @@ def plan_foreign(
             System.AZURE, assignment_words(name, one.scope), "", ABSENT, PRESENT, one.changed_by, one.changed
         )
         change = UnassignRole(arm_id, name) if remove and inside and world.claims_known else None
-        found.append(Difference(item, change, foreign=True))
+        found.append(Difference(item, change, foreign=True, role_id="" if role else one.role_id))
     return found
 
 

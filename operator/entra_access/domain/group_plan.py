@@ -21,6 +21,7 @@ from entra_access.domain.changes import (
 from entra_access.domain.difference import (
     ABSENT,
     DELETED,
+    GONE,
     PRESENT,
     Difference,
     group_words,
@@ -164,7 +165,7 @@ def _plan_group_itself(
                 part.additions.append(create)
                 part.name = wish.display_name
                 gone = bool(line and line.id)
-                item = DriftItem(System.ENTRA, words, "", PRESENT, "deleted for good" if gone else ABSENT)
+                item = DriftItem(System.ENTRA, words, "", PRESENT, GONE if gone else ABSENT)
                 part.differences.append(Difference(item, create, foreign=gone))
         case Group(deleted=True) as group:
             restore = RestoreGroup(group.id, group.display_name)

@@ -77,6 +77,14 @@ class Memory:
     put_in: Marks
     group: str
 
+    def foreign(self, relation: str, one: Principal) -> bool:
+        """Whether another hand has put somebody in."""
+        return self.put_in.known and not self.put_in.has(relation, one.id)
+
+
+def _name(one: Principal) -> str:
+    return one.name or one.display_name or one.id
+
 
 def plan_principals(
     part: Part, wish: GroupSubject, world: PolicyWorld, group_id: str | None, memory: Memory
@@ -174,15 +182,15 @@ def _plan_relation(
     leaving = [one for one in leaving if not put_in.wished(relation, one.id, gone)]
     leaving.sort(key=lambda one: one.id)  # lists come in any order
     if relation == "owners" and not wanted:
-        leaving = _but_one_user(part, seen, leaving)
+        leaving = _but_one_user(part, seen, leaving, memory)
     leaving = _approved(part, relation, held.wished, seen, leaving, memory)
     for one in leaving:
-        name = one.name or one.display_name or one.id
-        removal = RemovePrincipal(group_id or "", relation, one.id, name, application=one.kind == APPLICATION)
+        removal = RemovePrincipal(
+            group_id or "", relation, one.id, _name(one), application=one.kind == APPLICATION
+        )
         part.removals.append(removal)
-        foreign = memory.put_in.known and not memory.put_in.has(relation, one.id)
-        item = membership(memory.group, relation, name, wished=False)
-        part.differences.append(Difference(item, removal, foreign))
+        item = membership(memory.group, relation, _name(one), wished=False)
+        part.differences.append(Difference(item, removal, memory.foreign(relation, one)))
     part.stays |= {(relation, one.id) for one in seen if one.id not in wanted and one not in leaving}
     return len(current | wanted.keys()) - len(leaving)
 
@@ -218,7 +226,7 @@ def _approved(
     ids = [one.id for one in resolved]
     if 2 * len(resolved) <= all_put_in or approved(memory.meta, ids):
         return leaving
-    names = ", ".join(sorted(one.name or one.display_name or one.id for one in resolved)[:10])
+    names = ", ".join(sorted(map(_name, resolved))[:10])
     message = (
         f"{len(resolved)} of {all_put_in} {relation} would leave, although the spec has not changed: {names}"
     )
@@ -227,7 +235,9 @@ def _approved(
     return [one for one in leaving if one not in resolved]
 
 
-def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
+def _but_one_user(
+    part: Part, seen: tuple[Principal, ...], leaving: list[Principal], memory: Memory
+) -> list[Principal]:
     """Entra keeps a group's last owner that is a user, so one of them stays where none is wished for.
 
     Source: https://learn.microsoft.com/graph/api/group-delete-owners
@@ -240,6 +250,9 @@ def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Princip
         f"owner {stays.name or stays.id} stays: Entra keeps a group's last owner; name another under owners"
     )
     part.findings.append(Finding(Link.MEMBERS, Severity.NOTE, "LastOwnerStays", message))
+    if memory.foreign("owners", stays):
+        item = membership(memory.group, "owners", _name(stays), wished=False)
+        part.differences.append(Difference(item, foreign=True))
     return [principal for principal in leaving if principal != stays]
 
 

@@ -17,7 +17,7 @@ from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.access_plan import Access, plan_access
 from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
-from entra_access.domain.difference import Difference
+from entra_access.domain.difference import NOT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.foreign_plan import plan_foreign, satisfied
 from entra_access.domain.group_plan import GroupNames, group_item, plan_group
@@ -156,7 +156,7 @@ def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     words = f"{subject.kind} {subject.display_name}"
     found = []
     for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
-        said = ("subjects", f"not {words}", f"{words} has {one.role}")
+        said = ("subjects", f"{NOT}{words}", f"{words} has {one.role}")
         item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
         found.append(Difference(item, foreign=True))
     return found

@@ -13,9 +13,9 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
-from entra_access.reconcile.role_ids import MISSING_SECONDS, RoleIds
+from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, Shared
+from entra_access.reconcile.shared import Assignments, Shared, SharedEach
 
 
 class AzureReader:
@@ -33,6 +33,7 @@ class AzureReader:
         self._arm = arm
         self.assignments = Assignments(self._list, max_age, changed, self._read_one)
         self._definitions = Shared(self._list_definitions, max_age)
+        self._role_names = SharedEach(self._role_name, ROLE_ID_SECONDS)
         self._defined: frozenset[Definition] | None = None
         self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
@@ -73,20 +74,21 @@ class AzureReader:
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
 
-    async def look_again(self, far: Iterable[str]) -> None:
-        """List the assignments at the cluster and at these scopes anew; who wants to hear of changes does.
+    async def role_names(self, guids: Iterable[str]) -> dict[str, str]:
+        """The names of roles; those that cannot be found now are left out."""
+        wanted = list(guids)
+        found = await asyncio.gather(*(seen(self._role_names.get(one)) for one in wanted))
+        return {one: name for one, name in zip(wanted, found, strict=True) if name and isinstance(name, str)}
+
+    async def look_again(self, scope: str) -> None:
+        """List the assignments at the cluster or at another scope anew; who wants to hear of changes does.
 
         Raises
         ------
         Fault
-            A list could not be read; the others were.
+            The list could not be read.
         """
-        here = self._place.cluster_id
-        looks = [self.assignments.look_again(here, self._place.covers)]
-        looks += [self.assignments.look_again(scope, _only(scope)) for scope in far]
-        faults = [one for one in await asyncio.gather(*map(seen, looks)) if isinstance(one, Fault)]
-        for fault in faults:
-            raise fault
+        await self.assignments.look_again(scope, self._covers(scope))
 
     async def changed_definitions(self) -> frozenset[str]:
         """The GUIDs of the custom roles at the cluster that are not as they were in the list before.
@@ -110,11 +112,18 @@ class AzureReader:
         """What was seen at the cluster, or at another scope, with what the operator has written since."""
         if isinstance(found, Fault):
             return found
-        covers = self._place.covers if scope is None else _only(scope)
-        return self.assignments.overlaid(found, covers)
+        return self.assignments.overlaid(found, self._covers(scope or self._place.cluster_id))
+
+    def _covers(self, scope: str) -> Callable[[str], bool]:
+        """Which scopes a list at this one shows."""
+        return self._place.covers if scope == self._place.cluster_id else _only(scope)
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
+
+    async def _role_name(self, guid: str) -> str:
+        found = await self._arm.definition(self._place.cluster_id, guid)
+        return found.name if found else ""
 
     async def _read_one(self, arm_id: str) -> Assignment | None:
         return await self._arm.assignment(scope_of(arm_id), arm_id.rpartition("/")[2])
@@ -125,8 +134,7 @@ class AzureReader:
         One that the inventory names and the list does not show is looked at itself: lists lag behind, and
         a line in a status proves neither that it is there nor whose it is.
         """
-        cluster = scope == self._place.cluster_id
-        listed = await self.assignments.get(scope, self._place.covers if cluster else _only(scope))
+        listed = await self.assignments.get(scope, self._covers(scope))
         known = {one.name for one in listed}
         unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
         found = [await self._read_one(one) for one in unlisted]

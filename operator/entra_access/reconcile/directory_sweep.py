@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from entra_access.adapters.graph_delta import MAX_IDS, GraphDelta
-from entra_access.domain.faults import Changed, Fault
+from entra_access.domain.faults import Changed, Fault, Missing, Rejected
+from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Batch:
     """Objects that are asked for together; `link` is where the next answer is."""
 
@@ -30,11 +31,17 @@ class DirectorySweep:
     """
 
     def __init__(
-        self, cache: WatchCache, delta: GraphDelta, add: Callable[[Key, float], None], interval: float
+        self,
+        cache: WatchCache,
+        delta: GraphDelta,
+        add: Callable[[Key, float], None],
+        blindness: Blindness,
+        interval: float,
     ) -> None:
         self._cache = cache
         self._delta = delta
         self._add = add
+        self._blindness = blindness
         self._interval = interval
         self._batches: list[_Batch] = []
 
@@ -48,6 +55,9 @@ class DirectorySweep:
         """Go round once. What cannot be asked is asked again in the next round."""
         for kind, ids in self._cache.directory_subjects().items():
             self._share_out(kind, ids)
+        for batch in self._batches:
+            if not batch.ids:
+                self._blindness.forget(batch)
         self._batches = [batch for batch in self._batches if batch.ids]
         await asyncio.gather(*(self._look_at(batch) for batch in self._batches))
 
@@ -71,16 +81,21 @@ class DirectorySweep:
 
     async def _look_at(self, batch: _Batch) -> None:
         try:
-            if not batch.link:
-                await self._begin(batch)
-                return
-            answer = await self._delta.follow(batch.kind, batch.link)
-        except Changed as fault:
-            logger.info("%s; all of it is looked at anew", fault.message)
-            batch.link = ""
-            return
+            await (self._follow(batch) if batch.link else self._begin(batch))
         except Fault as fault:
             logger.warning("a round over Entra was not finished: %s", fault.message)
+            self._blindness.failed(batch, fault, self._cache.by_object_id(batch.ids))
+        else:
+            self._blindness.answered(batch)
+
+    async def _follow(self, batch: _Batch) -> None:
+        try:
+            answer = await self._delta.follow(batch.kind, batch.link)
+        except (Changed, Missing, Rejected) as fault:
+            # Too old, or of no use for another reason.
+            logger.info("%s; all of it is looked at anew", fault.message)
+            batch.link = ""
+            await self._begin(batch)
             return
         batch.link = answer.link
         for key in self._cache.by_object_id(answer.ids):

@@ -8,7 +8,7 @@ from entra_access.api.resources import Mode
 from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem, System
 from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import Change, RemovePrincipal
-from entra_access.domain.difference import Difference, acted, differences_of
+from entra_access.domain.difference import GONE, NOT, Difference, acted, differences_of
 from entra_access.domain.faults import Finding, Link, Severity, Taken
 from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan
@@ -42,11 +42,14 @@ class Look:
         What earlier passes put right and could not write down.
     last_good
         When the resource was last looked at as a whole; empty where that is not remembered.
+    blind
+        Why changes of it would not be heard of just now; empty where they would.
     """
 
     mode: Mode = Mode.ENFORCE
     untold: tuple[DriftItem, ...] = ()
     last_good: str = ""
+    blind: str = ""
 
 
 def all_differences(plan: Plan) -> tuple[Difference, ...]:
@@ -107,12 +110,13 @@ def drift_check(plan: Plan, applied: Applied, findings: Iterable[Finding], look:
     left = outstanding(plan, applied, look.mode)
     blind = [finding for finding in findings if unseen(finding)]
     worst = next((finding for finding in blind if finding.severity is not Severity.WAITING), None)
+    reason = worst.text if worst else look.blind
     looked = DRIFTED if left else (IN_SYNC if plan.compared else "")
     return DriftCheck(
-        state=UNKNOWN if worst else looked,
+        state=UNKNOWN if reason else looked,
         corrected=(*put_right(plan, applied), *look.untold),
         outstanding=left,
-        reason=worst.text if worst else "",
+        reason=reason,
         last_good=look.last_good,
         unseen=_unseen_systems(plan, blind),
     )
@@ -141,6 +145,13 @@ def drifted(items: Sequence[DriftItem], findings: Iterable[Finding], mode: Mode)
 
 def drift_text(item: DriftItem) -> str:
     """The item in one sentence."""
+    if item.system is System.ENTRA and item.field in {"members", "owners"}:
+        return _membership_text(item)
+    if item.action == CORRECTED and item.found == GONE:
+        return f"{item.object} was {GONE}; there is a new one, and all bindings and assignments move to it"
+    if item.system is System.KUBERNETES and item.expected.startswith(NOT):
+        by = f", written by {item.changed_by}" if item.changed_by else ""
+        return f"{item.object}{by}: {item.found}, which nobody declared"
     by = f" by {item.changed_by}" if item.changed_by else ""
     if item.action == CORRECTED:
         if not item.field:
@@ -149,6 +160,16 @@ def drift_text(item: DriftItem) -> str:
     if not item.field:
         return f"{item.object} is {item.found}{by}, and should be {item.expected}"
     return f"{item.object}: {item.field} is {item.found}{by}, and should be {item.expected}"
+
+
+def _membership_text(item: DriftItem) -> str:
+    """Somebody in a group who is not to be there, or the other way round."""
+    missing = item.found.startswith(NOT)
+    who = item.expected if missing else item.found
+    if item.action == CORRECTED:
+        done, undone = ("taken out of", "put back") if missing else ("put into", "taken out")
+        return f"{item.object}: {who} was {done} the {item.field}, and is {undone} again"
+    return f"{item.object}: {who} {'is missing' if missing else 'should not be'} among the {item.field}"
 
 
 def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:

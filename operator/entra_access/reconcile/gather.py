@@ -28,6 +28,7 @@ from entra_access.api.status import Item, Status, System
 from entra_access.domain.access_plan import matching
 from entra_access.domain.children import ChildRef, SeenChild, not_made_here, seen_child
 from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Denied, Fault, Unavailable
 from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
@@ -316,21 +317,26 @@ class Gatherer:
         self._azure.role_made()
 
     async def named(self, plan: Plan) -> Plan:
-        """The plan with the names of those who changed something in Azure, which tells object ids only."""
-        ids = {guid_in(one.item.changed_by) for one in plan.differences} - {None}
-        if not ids:
+        """The plan with the names of those who changed something in Azure, and of the roles of others.
+
+        Azure itself tells ids only.
+        """
+        items = [one.item for one in plan.differences if one.item.system is System.AZURE]
+        if not items:
             return plan
-        names = await self._directory.names(one for one in ids if one)
-        return replace(
-            plan,
-            differences=tuple(
-                replace(
-                    one,
-                    item=replace(one.item, changed_by=names.get(one.item.changed_by, one.item.changed_by)),
-                )
-                for one in plan.differences
-            ),
+        hands = {guid_in(item.changed_by) for item in items} - {None}
+        roles = {one.role_id for one in plan.differences} - {""}
+        names, role_names = await asyncio.gather(
+            self._directory.names(one for one in hands if one),
+            self._azure.role_names(roles),
         )
+
+        def renamed(one: Difference) -> Difference:
+            words = one.item.object.replace(one.role_id, role_names.get(one.role_id, one.role_id))
+            by = names.get(one.item.changed_by, one.item.changed_by)
+            return replace(one, item=replace(one.item, object=words, changed_by=by))
+
+        return replace(plan, differences=tuple(map(renamed, plan.differences)))
 
     def claims_known(self, meta: Meta) -> bool:
         """Whether everybody else who may want an assignment has been looked at since the start."""

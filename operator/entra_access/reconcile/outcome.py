@@ -42,8 +42,8 @@ from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.drifting import Look, drift_check, drifted, missing, unmade, unseen
 from entra_access.reconcile.contests import CONTESTED
+from entra_access.reconcile.drifting import Look, drift_check, drifted, missing, unmade, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""

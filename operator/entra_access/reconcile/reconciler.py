@@ -25,6 +25,7 @@ from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.apply import Applied, Applier
+from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
@@ -70,6 +71,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         stalled_after: float,
         modes: Modes | None = None,
+        blindness: Blindness | None = None,
     ) -> None:
         self._place = place
         self._cache = cache
@@ -80,7 +82,7 @@ class Reconciler:
         self._clock = clock
         self._stalled_after = stalled_after
         self._modes = modes or Modes()
-        self._report = Reporter(cache, kubernetes, notes, tell, clock)
+        self._report = Reporter(cache, kubernetes, notes, tell, clock, blindness)
         self._remover = Remover(
             place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
         )

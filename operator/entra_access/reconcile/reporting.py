@@ -15,6 +15,7 @@ from entra_access.api.times import stamp
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
+from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.contests import CONTESTED, Contests
 from entra_access.reconcile.drifting import Look, put_right
@@ -35,12 +36,14 @@ class Reporter:
         notes: Notes,
         tell: Callable[[Key], None],
         clock: Callable[[], datetime],
+        blindness: Blindness | None = None,
     ) -> None:
         self._cache = cache
         self._kubernetes = kubernetes
         self._notes = notes
         self._tell = tell
         self._clock = clock
+        self._blindness = blindness
         self.contests: Contests[Key] = Contests()
         self._last_good: dict[Key, str] = {}
         self._untold: dict[Key, tuple[DriftItem, ...]] = {}
@@ -69,7 +72,7 @@ class Reporter:
         # What was put right in a pass whose status could not be written is still worth telling.
         key = key_of(meta)
         untold = self._untold.pop(key, ())
-        new = make_status(meta, old, plan, applied, now, Look(mode, untold, self._last_good.get(key, "")))
+        new = make_status(meta, old, plan, applied, now, self._look(key, mode, untold))
         if plan.compared and new.drift.get("state") != UNKNOWN:
             self._last_good[key] = stamp(now)
         self.tell_of(meta, old, new, plan, applied)
@@ -87,6 +90,12 @@ class Reporter:
             self._untold[key] = (*put_right(plan, applied), *untold)
             raise
         self.take_in(meta, written)
+
+    def _look(self, key: Key, mode: Mode, untold: tuple[DriftItem, ...]) -> Look:
+        last_good, blindness = self._last_good.get(key, ""), self._blindness
+        if blindness is None:
+            return Look(mode, untold, last_good)
+        return Look(mode, untold, max(last_good, blindness.last_good(key)), blindness.reason(key))
 
     def tell_of(self, meta: Meta, old: Status, new: Status, plan: Plan, applied: Applied) -> None:
         """Say in the log and in events what was done."""

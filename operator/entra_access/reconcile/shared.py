@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from entra_access.domain.faults import Fault
+from entra_access.domain.faults import Fault, Missing
 from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import Assignment
 
@@ -132,7 +132,12 @@ class Assignments:
         """List anew, for whoever wants to hear of changes, also of those to what we have just written."""
         self._covers[scope] = covers
         self._listed.renew(scope)
-        found = await self._listed.get(scope)
+        try:
+            found = await self._listed.get(scope)
+        except Missing:
+            # With the scope all that was there is gone.
+            self._compare(scope, ())
+            return
         if await self._doubts_settled(found, covers):
             self._compare(scope, found)
 
