@@ -33,7 +33,8 @@ from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.reconciler import Modes, Reconciler
+from entra_access.reconcile.planning import Modes
+from entra_access.reconcile.reconciler import Reconciler
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 

@@ -3,54 +3,35 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, POLICY
+from entra_access.api.names import FINALIZER
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_grant, read_meta, read_policy
-from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
-from entra_access.api.status import ConditionType, Status, System, read_status
+from entra_access.api.reading import read_meta
+from entra_access.api.resources import Meta, Mode
+from entra_access.api.status import ConditionType, Status, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
-from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
-from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
+from entra_access.domain.faults import Fault, Missing
 from entra_access.domain.inventory import announced
-from entra_access.domain.marks import read_marks
-from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item
-from entra_access.domain.policy_plan import plan_policy
+from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied, Applier
-from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.planning import Modes, Planner, Resource, World, read_resource
 from entra_access.reconcile.removal import Remover
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
 LOOK_AHEAD: Final = 600.0
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
-
-
-@dataclass(frozen=True)
-class Modes:
-    """How the operator was started.
-
-    Attributes
-    ----------
-    default
-        The mode of policies that give none.
-    read_only
-        Nothing but the status is ever written, whatever a resource says.
-    """
-
-    default: Mode = Mode.ENFORCE
-    read_only: bool = False
 
 
 class Reconciler:
@@ -72,12 +53,12 @@ class Reconciler:
         self._place = place
         self._cache = cache
         self._kubernetes = kubernetes
-        self._gatherer = gatherer
         self._applier = applier
         self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
         self._modes = modes or Modes()
+        self._planner = Planner(place, cache, gatherer, self._modes)
         self._report = Reporter(cache, kubernetes, notes, tell, clock)
         self._remover = Remover(
             place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
@@ -97,7 +78,7 @@ class Reconciler:
             meta = read_meta(body)
             if meta.deleting:
                 return await self._going(meta, body)
-            if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
+            if self._planner.mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
             return await self._pass(body)
@@ -123,25 +104,16 @@ class Reconciler:
             return False
         return self._cache.needs_azure(key) or self._remover.keeps(body)
 
-    def _mode(self, key: Key) -> Mode:
-        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
-        if self._modes.read_only:
-            return Mode.OBSERVE
-        body = self._cache.resource(key) or {}
-        policy = key.name if key.kind == POLICY.kind else policy_of(body)
-        view = self._cache.policy_view(policy)
-        return (view.policy.mode if view and view.policy else None) or self._modes.default
-
     async def _pass(self, body: Body) -> Next:
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
-            resource = read_policy(body) if meta.kind is POLICY else read_grant(body)
+            resource = read_resource(body)
         except InvalidFieldError as error:
-            plan = self._unreadable(meta, old, error)
+            plan = self._planner.unreadable(meta, old, error)
         else:
             await self._bindings_first(resource, old, now)
             plan = await self._plan(resource, old, now)
-        mode = self._mode(key_of(meta))
+        mode = self._planner.mode(key_of(meta))
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
             # It stays told of when it cannot be made, too: its making may only seem to fail.
@@ -169,24 +141,15 @@ class Reconciler:
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
-    async def _plan(self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime) -> Plan:
-        looking = asyncio.create_task(self._gather(resource, old, now))
+    async def _plan(self, resource: Resource, old: Status, now: datetime) -> Plan:
+        looking = asyncio.create_task(self._planner.gather(resource, old, now))
         try:
             await self._follow(resource, looking)
-            return self._planned(resource, await looking, old, now)
+            return self._planner.plan(resource, await looking, old, now)
         finally:
             looking.cancel()
 
-    async def _gather(
-        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> PolicyWorld | GrantWorld:
-        if isinstance(resource, NamespaceGrant):
-            return await self._gatherer.grant(resource, old)
-        return await self._gatherer.policy(resource, old, now)
-
-    async def _follow(
-        self, resource: AccessPolicy | NamespaceGrant, looking: "asyncio.Task[PolicyWorld | GrantWorld]"
-    ) -> None:
+    async def _follow(self, resource: Resource, looking: "asyncio.Task[World]") -> None:
         """While Entra and Azure are looked at, do at once what news from the cluster asks for.
 
         They can take as long as a time-out to answer, and nobody else works on this resource meanwhile.
@@ -214,50 +177,17 @@ class Reconciler:
         if key in self._news:
             self._news[key].set()
 
-    def _planned(
-        self,
-        resource: AccessPolicy | NamespaceGrant,
-        world: PolicyWorld | GrantWorld,
-        old: Status,
-        now: datetime,
-        *,
-        noted: bool = True,
-    ) -> Plan:
-        """The plan, and what it wants of Azure noted with what others want.
-
-        Both at once: of two that stop wanting the same role at the same time, the second must see that the
-        first does not want it any more.
-        """
-        meta = resource.meta
-        world = replace(world, **self._gatherer.latest(world))
-        world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-        if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
-        elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
-            put_in = read_marks(old.member_marks)
-            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
-        else:
-            raise TypeError("the world of another kind")
-        if noted:
-            self._cache.azure_claims.note(key_of(meta), plan.claims)
-        return plan
-
-    async def _bindings_first(
-        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> None:
+    async def _bindings_first(self, resource: Resource, old: Status, now: datetime) -> None:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
         them: who the subject is, and nothing of members and roles.
         """
         key = key_of(resource.meta)
-        if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
+        if not self._cache.needs_azure(key) or self._planner.mode(key) is Mode.OBSERVE:
             return
-        if isinstance(resource, NamespaceGrant):
-            local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
-        else:
-            local = await self._gatherer.local(resource, old)
-        plan = self._planned(resource, local, old, now, noted=False)
+        local = await self._planner.gather_local(resource, old)
+        plan = self._planner.plan(resource, local, old, now, noted=False)
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
@@ -266,20 +196,3 @@ class Reconciler:
         plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
         self._report.tell_of(resource.meta, old, old, plan, applied)
         self._report.remember(resource.meta, put_right(plan, applied))
-
-    def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
-        """A spec that cannot be used changes nothing: what was made before stays."""
-        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
-        finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
-        children = self._cache.children(key_of(meta))
-        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
-        kept += [child_item(child.ref, child.uid) for child in children]
-        return Plan(
-            findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
-        )
-
-
-def _had_policy(old: Status) -> bool:
-    """Whether the policy of a grant was there before; only how its absence is told depends on it."""
-    stalled = old.condition(ConditionType.STALLED)
-    return bool(old.subject or (stalled and stalled.reason in {POLICY_DELETED, POLICY_DELETING}))

@@ -1,0 +1,122 @@
+"""Gather and plan: what makes the world as one resource says. For passes, and for previews."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from entra_access.api.names import POLICY
+from entra_access.api.node import InvalidFieldError
+from entra_access.api.reading import read_grant, read_meta, read_policy
+from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
+from entra_access.api.status import ConditionType, Status, System
+from entra_access.api.times import stamp
+from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
+from entra_access.domain.marks import read_marks
+from entra_access.domain.observed import GrantWorld, PolicyWorld
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.policy_plan import plan_policy
+from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.reporting import key_of
+
+Resource: TypeAlias = AccessPolicy | NamespaceGrant
+World: TypeAlias = PolicyWorld | GrantWorld
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How the operator was started.
+
+    Attributes
+    ----------
+    default
+        The mode of policies that give none.
+    read_only
+        Nothing but the status is ever written, whatever a resource says.
+    """
+
+    default: Mode = Mode.ENFORCE
+    read_only: bool = False
+
+
+def read_resource(body: Body) -> Resource:
+    """Read an AccessPolicy or a NamespaceGrant.
+
+    Raises
+    ------
+    InvalidFieldError
+        Something in it cannot be used.
+    """
+    return read_policy(body) if read_meta(body).kind is POLICY else read_grant(body)
+
+
+class Planner:
+    """Looks at the world for a resource, and compares. It writes nothing."""
+
+    def __init__(self, place: Place, cache: WatchCache, gatherer: Gatherer, modes: Modes) -> None:
+        self._place = place
+        self._cache = cache
+        self._gatherer = gatherer
+        self._modes = modes
+
+    def mode(self, key: Key) -> Mode:
+        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
+        if self._modes.read_only:
+            return Mode.OBSERVE
+        body = self._cache.resource(key) or {}
+        policy = key.name if key.kind == POLICY.kind else policy_of(body)
+        view = self._cache.policy_view(policy)
+        return (view.policy.mode if view and view.policy else None) or self._modes.default
+
+    async def gather(self, resource: Resource, old: Status, now: datetime) -> World:
+        """What there is for a resource."""
+        if isinstance(resource, NamespaceGrant):
+            return await self._gatherer.grant(resource, old)
+        return await self._gatherer.policy(resource, old, now)
+
+    async def gather_local(self, resource: Resource, old: Status) -> World:
+        """What there is for it in Kubernetes alone; Entra and Azure are left unseen."""
+        if isinstance(resource, NamespaceGrant):
+            return await self._gatherer.grant_local(resource, old)
+        return await self._gatherer.local(resource, old)
+
+    def plan(
+        self, resource: Resource, world: World, old: Status, now: datetime, *, noted: bool = True
+    ) -> Plan:
+        """The plan, and what it wants of Azure noted with what others want.
+
+        Both at once: of two that stop wanting the same role at the same time, the second must see that the
+        first does not want it any more.
+        """
+        meta = resource.meta
+        world = replace(world, **self._gatherer.latest(world))
+        world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+        if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
+            plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
+        elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
+            put_in = read_marks(old.member_marks)
+            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
+        else:
+            raise TypeError("the world of another kind")
+        if noted:
+            self._cache.azure_claims.note(key_of(meta), plan.claims)
+        return plan
+
+    def unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
+        """A spec that cannot be used changes nothing: what was made before stays."""
+        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+        finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
+        children = self._cache.children(key_of(meta))
+        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        kept += [child_item(child.ref, child.uid) for child in children]
+        return Plan(
+            findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
+        )
+
+
+def _had_policy(old: Status) -> bool:
+    """Whether the policy of a grant was there before; only how its absence is told depends on it."""
+    stalled = old.condition(ConditionType.STALLED)
+    return bool(old.subject or (stalled and stalled.reason in {POLICY_DELETED, POLICY_DELETING}))
