@@ -251,7 +251,7 @@ def _words(value: object) -> str:
     """A short form of a rule list, a roleRef or a subject list, for people."""
     if isinstance(value, Mapping):
         return (
-            f"{value.get('kind')} {value.get('name')}"
+            f"{value.get('kind')} {value.get('name') or '(new)'}"
             if "name" in value
             else json.dumps(value, sort_keys=True)
         )

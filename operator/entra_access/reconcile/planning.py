@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from entra_access.api.names import POLICY
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_grant, read_meta, read_policy
 from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System
 from entra_access.api.times import stamp
@@ -17,7 +16,7 @@ from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.policy_plan import plan_policy
-from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.cache import Key, WatchCache, policy_of
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.reporting import key_of
 
@@ -39,17 +38,6 @@ class Modes:
 
     default: Mode = Mode.ENFORCE
     read_only: bool = False
-
-
-def read_resource(body: Body) -> Resource:
-    """Read an AccessPolicy or a NamespaceGrant.
-
-    Raises
-    ------
-    InvalidFieldError
-        Something in it cannot be used.
-    """
-    return read_policy(body) if read_meta(body).kind is POLICY else read_grant(body)
 
 
 class Planner:

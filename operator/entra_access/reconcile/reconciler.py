@@ -10,7 +10,7 @@ from typing import Final
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import FINALIZER
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_meta
+from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import Meta, Mode
 from entra_access.api.status import ConditionType, Status, read_status
 from entra_access.api.times import moment, stamp
@@ -25,7 +25,7 @@ from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, next_look
-from entra_access.reconcile.planning import Modes, Planner, Resource, World, read_resource
+from entra_access.reconcile.planning import Modes, Planner, Resource, World
 from entra_access.reconcile.removal import Remover
 from entra_access.reconcile.reporting import Reporter, key_of
 
