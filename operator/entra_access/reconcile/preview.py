@@ -16,7 +16,7 @@ from entra_access.api.names import CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import POLICY_MEMBER, Meta, NamespaceGrant
-from entra_access.api.status import Status, Subject, read_status
+from entra_access.api.status import Subject, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity, Throttled
 from entra_access.domain.plan import Plan
@@ -66,7 +66,6 @@ class Preview:
         self._asked: list[Key] = []
         self._keys: dict[Key, None] = {}
         self._refusals: dict[Key, Finding] = {}
-        self._past: dict[Key, Status] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def look(self, manifests: Manifests) -> list[Proposal]:
@@ -177,10 +176,8 @@ class Preview:
             return set()
         if not subject.rbac_name:
             subject = replace(subject, object_id=_new_group(key.name))
-        old = read_status(body)
-        if old.subject == subject:
+        if read_status(body).subject == subject:
             return set()
-        self._past.setdefault(key, old)
         status = {**(body.get("status") or {}), "subject": subject.as_dict()}
         metadata = {**body["metadata"], "resourceVersion": _next(body)}
         return self._cache.put(POLICY, {**body, "metadata": metadata, "status": status}) - {key}
@@ -204,8 +201,7 @@ class Preview:
         body = self._cache.resource(key)
         if body is None:
             return Plan()
-        # Who a policy's subject will be is for others to know: to itself it is no past.
-        meta, old, now = read_meta(body), self._past.get(key) or read_status(body), self._clock()
+        meta, old, now = read_meta(body), read_status(body), self._clock()
         if meta.deleting:
             return Plan()
         try:

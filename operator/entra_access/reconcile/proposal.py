@@ -6,13 +6,15 @@ from functools import cached_property
 from typing import Any, Final
 
 from entra_access.api.resources import Mode
-from entra_access.api.status import DriftItem
+from entra_access.api.status import REPORTED, DriftItem
 from entra_access.domain.changes import AddPrincipals, Change, RemovePrincipal, UnassignRole
-from entra_access.domain.difference import ABSENT, PRESENT, Difference
+from entra_access.domain.difference import ABSENT, PRESENT, Difference, acted
 from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import (
+    Denied,
     Finding,
     Link,
+    Rejected,
     Replicating,
     Severity,
     SignInFailed,
@@ -29,7 +31,9 @@ FAILED: Final = 1
 CHANGES: Final = 2
 FOREIGN: Final = "ForeignAccess"
 _SIGNS: Final = {"create": "+", "update": "~", "delete": "-"}
-_NOT_SEEN: Final = {fault.reason for fault in (Throttled, Unavailable, SignInFailed, Replicating)}
+_FAULTS: Final = (Denied, Rejected, Replicating, SignInFailed, Throttled, Unavailable)
+_NOT_SEEN: Final = {fault.reason for fault in _FAULTS}
+"""Where nothing is written, these can only have come from looking."""
 _WORDS: Final = {Severity.UNKNOWN: "not known"}
 
 
@@ -78,8 +82,8 @@ class Proposal:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What else there is to say, the worst first; access that others gave is only told of."""
-        told = (drift_text(one.item) for one in all_differences(self.plan) if one.change is None)
-        notes = (Finding(Link.BINDINGS, Severity.NOTE, FOREIGN, text) for text in told)
+        told = (acted(one.item, REPORTED) for one in all_differences(self.plan) if one.change is None)
+        notes = (Finding(Link.BINDINGS, Severity.NOTE, FOREIGN, drift_text(item)) for item in told)
         findings = dict.fromkeys((*self.plan.findings, *notes))
         return tuple(sorted(findings, key=lambda one: -one.severity))
 
