@@ -123,6 +123,16 @@ async def test_when_all_is_in_place_there_is_nothing_to_do(office: Office) -> No
     assert exit_code(found) == 0
 
 
+async def test_what_only_takes_away_waits_for_nobody(office: Office) -> None:
+    """A grant beyond the ceiling gives nothing, whoever the new group will be."""
+    await in_place(office, policy(), grant())
+    office.groups.clear()
+    office.passes += 60
+    found = await preview(office, policy(grants={**OPEN, "clusterRoles": []}))
+    assert [line.action for line in found[1].changes] == ["delete"]
+    assert [one.reason for one in found[1].findings] == ["BeyondCeiling"]
+
+
 async def test_policies_that_are_members_of_one_another_and_come_together(office: Office) -> None:
     """In whichever order: two new groups are two members."""
     found = await preview(office, policy("all", {"policy": "a"}, {"policy": "b"}), policy("a"), policy("b"))

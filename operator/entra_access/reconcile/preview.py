@@ -212,10 +212,12 @@ class Preview:
         except Fault as fault:
             return Plan(findings=(_unseen(fault, meta),))
         plan = self._planner.plan(resource, world, old, now)
-        return replace(plan, findings=(*plan.findings, *self._afterwards(resource)))
+        return replace(plan, findings=(*plan.findings, *self._afterwards(resource, plan)))
 
-    def _afterwards(self, resource: Resource) -> Iterable[Finding]:
-        """For whom there is something only when other policies have their groups."""
+    def _afterwards(self, resource: Resource, plan: Plan) -> Iterable[Finding]:
+        """What gives something to a group that another policy has to make waits for that."""
+        if all(change.removal for change in plan.changes):
+            return
         if isinstance(resource, NamespaceGrant):
             link, names = Link.POLICY, [resource.policy]
         else:
