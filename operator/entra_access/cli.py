@@ -40,6 +40,7 @@ from entra_access.reconcile.planning import Modes, Planner
 from entra_access.reconcile.preview import Preview, unknown_to
 from entra_access.reconcile.proposal import FAILED, Proposal, all_words, exit_code
 from entra_access.reconcile.reconciler import Reconciler
+from entra_access.reconcile.role_ids import MISSING_SECONDS
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
 
@@ -191,7 +192,9 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             for key in concerned(cache, those):
                 queue.add(key)
 
-        azure = AzureReader(place, arm, settings.assignments_seconds, changed_in_azure)
+        # Whoever waits for a role is to find it at the next look.
+        missing = min(MISSING_SECONDS, settings.stalled_seconds)
+        azure = AzureReader(place, arm, settings.assignments_seconds, missing, changed_in_azure)
 
         # Until all first lists are in the cache, what is not in it is not absent: nobody works before.
         complete = asyncio.Event()
@@ -206,7 +209,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             cache,
             kubernetes,
             Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster),
-            Applier(cache, graph, arm, kubernetes, azure.assignments),
+            Applier(cache, graph, arm, kubernetes, azure.assignments, azure.roles),
             notes,
             tell=queue.add,
             clock=lambda: datetime.now(UTC),

@@ -147,6 +147,7 @@ def _add_user(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
 def _change_user(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
     user = admin.user(ref["name"])
     user.enabled = bool(call.json()["accountEnabled"])
+    admin.state.directory.touch(user)
     return Reply(200, admin_state.user(user))
 
 
@@ -216,7 +217,7 @@ def _add_group(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
         admin.state.directory.add_group(group)
     except UniqueNameTakenError as error:
         raise ValueError(f"the unique name is taken: {error}") from error
-    group.owners.update(dict.fromkeys(owners))
+    admin.state.directory.add_owners(group, owners)
     admin.state.directory.add_members(group, members)
     return Reply(201, admin_state.group(admin.state, group))
 
@@ -233,9 +234,10 @@ def _change_group(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
     for member in drop:
         if member in group.members:
             directory.remove_member(group, member)
-    group.owners.update(dict.fromkeys(_ids(admin, body.get("addOwners", ()))))
+    directory.add_owners(group, _ids(admin, body.get("addOwners", ())))
     for owner in _ids(admin, body.get("removeOwners", ())):
-        group.owners.pop(owner, None)
+        if owner in group.owners:
+            directory.remove_owner(group, owner)
     return Reply(200, admin_state.group(admin.state, group))
 
 

@@ -35,6 +35,7 @@ class User:
     user_type: str = "Member"
     mail: str | None = None
     enabled: bool = True
+    changed_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -53,7 +54,9 @@ class ServicePrincipal:
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """A line in a group's history: delta queries read it by number, stale lists read it backwards by time."""
+    """A line in a group's history of members or owners: delta queries read it by number, stale lists read it
+    backwards by time.
+    """
 
     seq: int
     at: float
@@ -84,6 +87,7 @@ class Group:
     created_seq: int = 0
     changed_seq: int = 0
     history: list[MemberChange] = field(default_factory=list)
+    owner_history: list[MemberChange] = field(default_factory=list)
 
     @property
     def is_unified(self) -> bool:
@@ -115,6 +119,8 @@ class Directory:
         self.deleted: dict[str, Group] = {}
         self.purged: dict[str, int] = {}
         """Groups that are gone for good, with the number of that change: delta queries still report them."""
+        self.deleted_users: dict[str, int] = {}
+        """Likewise."""
         self._users_by_upn: dict[str, str] = {}
         self._sps_by_app: dict[str, str] = {}
         self._by_unique_name: dict[str, str] = {}
@@ -124,7 +130,7 @@ class Directory:
         self._fresh: list[Group] = []
 
     def next_seq(self) -> int:
-        """Number a change: every change to a group gets the next one."""
+        """Number a change: every change to a group or a user gets the next one."""
         self.seq += 1
         return self.seq
 
@@ -214,6 +220,8 @@ class Directory:
         """Add a user; the name must be free."""
         if user.upn.lower() in self._users_by_upn:
             raise ValueError(f"user '{user.upn}' is already there")
+        self.touch(user)
+        self.deleted_users.pop(user.id, None)
         self.users[user.id] = user
         self._users_by_upn[user.upn.lower()] = user.id
         return user
@@ -223,6 +231,7 @@ class Directory:
         del self.users[user.id]
         del self._users_by_upn[user.upn.lower()]
         self._forget_links(user.id)
+        self.deleted_users[user.id] = self.next_seq()
 
     def add_service_principal(self, principal: ServicePrincipal) -> ServicePrincipal:
         """Add an application; its id must be free."""
@@ -265,9 +274,9 @@ class Directory:
         self._claim(group, unique_name)
         group.unique_name = unique_name
 
-    def touch(self, group: Group) -> None:
-        """Note that a group's properties changed."""
-        group.changed_seq = self.next_seq()
+    def touch(self, changed: Group | User) -> None:
+        """Note that properties changed."""
+        changed.changed_seq = self.next_seq()
 
     def delete_group(self, group: Group) -> None:
         """Delete softly: access ends at once, the unique name stays taken, everything can be restored."""
@@ -322,7 +331,23 @@ class Directory:
         self._parents[member].discard(group.id)
         self._record(group, member, added=False)
 
+    def add_owners(self, group: Group, ids: Iterable[str]) -> None:
+        """Give a group owners."""
+        for owner in ids:
+            if owner not in group.owners:
+                group.owners[owner] = None
+                self._record_owner(group, owner, added=True)
+
+    def remove_owner(self, group: Group, owner: str) -> None:
+        """Take an owner from a group."""
+        del group.owners[owner]
+        self._record_owner(group, owner, added=False)
+
     # ---- inside
+
+    def _record_owner(self, group: Group, owner: str, *, added: bool) -> None:
+        self.touch(group)
+        group.owner_history.append(MemberChange(group.changed_seq, self.clock.now(), owner, added))
 
     def _record(self, group: Group, member: str, *, added: bool) -> None:
         group.changed_seq = self.next_seq()
@@ -346,7 +371,8 @@ class Directory:
                 group.members.pop(object_id, None)
                 self._record(group, object_id, added=False)
         for group in self._all_groups():
-            group.owners.pop(object_id, None)
+            if object_id in group.owners:
+                self.remove_owner(group, object_id)
 
     def _all_groups(self) -> Iterator[Group]:
         yield from self.groups.values()

@@ -1,4 +1,4 @@
-"""GET /groups/delta: what changed in groups and their members since a token was given out.
+"""GET /groups/delta and /users/delta: what changed since a token was given out, links of groups included.
 
 The first round gives everything, page by page; its last page carries a `deltaLink`. That link gives the
 changes since the first round began, so that nothing which happened meanwhile is lost. The same group may come
@@ -6,13 +6,14 @@ again on the next page with the rest of its members.
 """
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from entra_sandbox.directory import Directory, Group
+from entra_sandbox.directory import Directory, Group, MemberChange
 from entra_sandbox.exchange import Call, Json, Reply, ServiceError
-from entra_sandbox.graph_core import READ_GROUP, Graph, next_link, route
-from entra_sandbox.graph_shapes import GROUP_PROPERTIES, group_json, type_name
+from entra_sandbox.graph_core import READ_GROUP, READ_USER, Graph, next_link, route
+from entra_sandbox.graph_shapes import GROUP_PROPERTIES, USER_PROPERTIES, group_json, type_name, user_json
 from entra_sandbox.odata import pick, read_token, selected
 
 _MAX_IDS = 50
@@ -22,7 +23,9 @@ _KEPT = ("$select", "$filter")
 
 @dataclass(slots=True)
 class _Round:
-    """Where a reader is: changes after `since` up to `until`, continued behind `group` and `member`."""
+    """Where a reader is: changes after `since` up to `until`, continued behind `group` (or user) and
+    `member`.
+    """
 
     since: int
     until: int
@@ -42,21 +45,34 @@ class _Round:
         }
 
 
-def delta(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
-    """Answer one page of a round."""
+_Collect = Callable[[Graph, Call, _Round], tuple[list[Json], bool]]
+
+
+def of_groups(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
+    """Answer one page of a round over groups."""
     graph.require(call, READ_GROUP)
+    return _answer(graph, call, "groups", _collect)
+
+
+def of_users(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
+    """Answer one page of a round over users."""
+    graph.require(call, READ_USER)
+    return _answer(graph, call, "users", _collect_users)
+
+
+def _answer(graph: Graph, call: Call, kind: str, collect: _Collect) -> Reply:
     for refused in ("$top", "$expand", "$orderby", "$search"):
         if refused in call.query:
             raise ServiceError(
                 400, "Request_UnsupportedQuery", f"'{refused}' is not supported for delta queries."
             )
     if call.query.get("$deltatoken") == "latest":
-        return _reply(graph, call, [], _first(graph, call), done=True)
+        return _reply(graph, call, kind, [], _first(graph, call), done=True)
     place = _resume(graph, call)
     # The query is part of the token: a link is followed as it is.
     call.query = dict(place.query)
-    rows, done = _collect(graph, call, place)
-    return _reply(graph, call, rows, place, done=done)
+    rows, done = collect(graph, call, place)
+    return _reply(graph, call, kind, rows, place, done=done)
 
 
 def _first(graph: Graph, call: Call) -> _Round:
@@ -98,18 +114,19 @@ def _ids(query: dict[str, str]) -> list[str] | None:
         return None
     parts = [_ID.fullmatch(part) for part in re.split(r"\s+or\s+", text, flags=re.IGNORECASE)]
     if not all(parts):
-        raise ServiceError(
-            400, "Request_UnsupportedQuery", "Delta queries on groups can only be filtered by id eq."
-        )
+        raise ServiceError(400, "Request_UnsupportedQuery", "Delta queries can only be filtered by id eq.")
     if len(parts) > _MAX_IDS:
         raise ServiceError(400, "Request_UnsupportedQuery", f"A filter is limited to {_MAX_IDS} ids.")
     return [part[1].lower() for part in parts if part]
 
 
 def _collect(graph: Graph, call: Call, place: _Round) -> tuple[list[Json], bool]:
-    """Fill one page, moving the place; members count towards its size as groups do."""
+    """Fill one page, moving the place; members count towards its size as groups do.
+
+    Owners, of whom there are few, come as a whole with the first members.
+    """
     directory = graph.state.directory
-    names = selected(call, GROUP_PROPERTIES, "microsoft.graph.group")
+    names = selected(call, GROUP_PROPERTIES | {"owners"}, "microsoft.graph.group")
     with_members = names is None or any(n.startswith("members") for n in names)
     asked = _ids(place.query)
     room = graph.state.settings.delta_page_size
@@ -126,6 +143,9 @@ def _collect(graph: Graph, call: Call, place: _Round) -> tuple[list[Json], bool]
             continue
         row = pick(group_json(group), None if names is None else (*names, "id"))
         room -= 1
+        if (names is None or "owners" in names) and group_id != place.group:
+            owners = _links(directory, group.owners, group.owner_history, place.since)
+            row |= {"owners@delta": [link for _, link in owners]} if owners else {}
         changes = _members(directory, group, place) if with_members else []
         if changes:
             row["members@delta"] = [change for _, change in changes[:room]]
@@ -160,26 +180,54 @@ def _removed(directory: Directory, group_id: str) -> Json:
 
 def _members(directory: Directory, group: Group, place: _Round) -> list[tuple[str, Json]]:
     """Give the members' changes behind the place, sorted by member."""
-    if place.since == 0:
-        touched = set(directory.members_of(group))
-    else:
-        touched = {c.member for c in group.history if c.seq > place.since}
     after = place.member if place.group == group.id else ""
+    return [one for one in _links(directory, group.members, group.history, place.since) if one[0] > after]
+
+
+def _links(
+    directory: Directory, now: Collection[str], history: list[MemberChange], since: int
+) -> list[tuple[str, Json]]:
+    """Give what changed in one kind of a group's links, sorted by whom they lead to."""
+    if since == 0:
+        touched = {one for one in now if directory.find(one) is not None}
+    else:
+        touched = {c.member for c in history if c.seq > since}
     changes = []
-    for member in sorted(m for m in touched if m > after):
-        principal = directory.find(member)
-        row: dict[str, Any] = {"@odata.type": "#microsoft.graph.directoryObject", "id": member}
+    for one in sorted(touched):
+        principal = directory.find(one)
+        row: dict[str, Any] = {"@odata.type": "#microsoft.graph.directoryObject", "id": one}
         if principal is not None:
             row["@odata.type"] = f"#{type_name(principal)}"
-        if member not in group.members:
+        if one not in now:
             row["@removed"] = {"reason": "deleted"}
-        changes.append((member, row))
+        changes.append((one, row))
     return changes
 
 
-def _reply(graph: Graph, call: Call, rows: list[Json], place: _Round, *, done: bool) -> Reply:
+def _collect_users(graph: Graph, call: Call, place: _Round) -> tuple[list[Json], bool]:
+    """Fill one page with users that are there, and those that were deleted; moves the place."""
+    directory = graph.state.directory
+    names = selected(call, USER_PROPERTIES, "microsoft.graph.user")
+    asked = _ids(place.query)
+    changed = {i for i, user in directory.users.items() if user.changed_seq > place.since}
+    changed |= {i for i, seq in directory.deleted_users.items() if seq > place.since > 0}
+    wanted = sorted(i for i in changed if i > place.group and (asked is None or i in asked))
+    room = graph.state.settings.delta_page_size
+    rows: list[Json] = []
+    for user_id in wanted[:room]:
+        user = directory.users.get(user_id)
+        if user is None:
+            # It can be restored for thirty days, which is why it is no more than "changed".
+            rows.append({"id": user_id, "@removed": {"reason": "changed"}})
+        else:
+            rows.append(pick(user_json(user), None if names is None else (*names, "id")))
+        place.group = user_id
+    return rows, len(wanted) <= room
+
+
+def _reply(graph: Graph, call: Call, kind: str, rows: list[Json], place: _Round, *, done: bool) -> Reply:
     call.query = dict(place.query)
-    body: Json = {"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#groups"}
+    body: Json = {"@odata.context": f"https://graph.microsoft.com/v1.0/$metadata#{kind}"}
     if done:
         ended = _Round(place.until, place.until, graph.state.clock.now(), place.query)
         body["@odata.deltaLink"] = _link(call, "$deltatoken", ended)
@@ -195,4 +243,7 @@ def _link(call: Call, name: str, place: _Round) -> str:
     return next_link(call, name, place.as_json())
 
 
-ROUTES = (route("GET", r"/groups/(?:microsoft\.graph\.)?delta(?:\(\))?", delta),)
+ROUTES = (
+    route("GET", r"/groups/(?:microsoft\.graph\.)?delta(?:\(\))?", of_groups),
+    route("GET", r"/users/(?:microsoft\.graph\.)?delta(?:\(\))?", of_users),
+)

@@ -269,7 +269,7 @@ def _created(graph: Graph, call: Call, given: _Input) -> Reply:
         graph.state.directory.add_group(group)
     except UniqueNameTakenError as error:
         raise _conflict() from error
-    group.owners.update(dict.fromkeys(p.id for p in given.owners))
+    graph.state.directory.add_owners(group, [p.id for p in given.owners])
     graph.state.directory.add_members(group, [p.id for p in given.members])
     location = (
         f"https://graph.microsoft.com/v2/{graph.state.tenant_id}/directoryObjects/{group.id}"
@@ -310,8 +310,8 @@ def _changed(graph: Graph, group: Group, given: _Input) -> Reply:
     directory.rename(group, display_name=given.values.pop("display_name", None), nickname=nickname)
     for name, value in given.values.items():
         setattr(group, name, value)
-    group.owners.update(dict.fromkeys(p.id for p in given.owners))
     directory.touch(group)
+    directory.add_owners(group, [p.id for p in given.owners])
     directory.add_members(group, [p.id for p in given.members])
     return no_content()
 

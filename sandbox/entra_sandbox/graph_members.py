@@ -180,7 +180,7 @@ def add_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     graph.require(call, ALL_GROUPS)
     principal = graph.referenced(read_body(call).get("@odata.id"))
     check_links(group, [], [principal])
-    group.owners[principal.id] = None
+    graph.state.directory.add_owners(group, [principal.id])
     return no_content()
 
 
@@ -194,7 +194,7 @@ def remove_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     users = graph.state.directory.users
     if owner in users and sum(o in users for o in group.owners) == 1:
         raise bad_request("The group must have at least one owner, hence this owner cannot be removed.")
-    del group.owners[owner]
+    graph.state.directory.remove_owner(group, owner)
     return no_content()
 
 

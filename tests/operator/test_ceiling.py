@@ -1,5 +1,7 @@
 """A grant gives what its policy's ceiling allows and nothing beyond it, whoever changes which of the two."""
 
+import json
+
 import pytest
 
 from support.cluster import Body, Cluster
@@ -11,6 +13,7 @@ from support.life import (
     ceiling,
     condition_of,
     gets,
+    last_request,
     loses,
     may,
     new_policy,
@@ -212,3 +215,24 @@ def test_a_rule_may_be_covered_by_several_rules_of_the_ceiling_together(cluster:
     cluster.grant("work", namespace, policy.name, rules=[rule("core", "pods,secrets", "get,list")])
     cluster.ready("ngrant", "work", namespace)
     gets(cluster, who, "list", "secrets", namespace)
+
+
+def test_a_grant_that_is_refused_anyway_costs_azure_nothing(cluster: Cluster) -> None:
+    """Azure is asked for the names in it only where its policy may be used at all, and not at each look."""
+    stem, namespace = cluster.unique("no-such-role"), cluster.namespace()
+    limits = {**ceiling(team=stem), "azureRoles": ["Azure Kubernetes Service RBAC Reader"]}
+    policy = new_policy(cluster, grants=limits)
+    since = last_request(cluster)
+
+    cluster.grant("work", namespace, policy.name, azureRoles=[f"{stem} {number}" for number in range(20)])
+
+    cluster.waits_for("ngrant", "work", "Stalled", "NamespaceNotAllowed", namespace)
+    assert asked_for(cluster, since, stem) == 0
+    cluster.kubectl("label", "namespace", namespace, f"team={stem}")
+    cluster.waits_for("ngrant", "work", "Stalled", "BeyondCeiling", namespace)
+    assert asked_for(cluster, since, stem) == 20
+
+
+def asked_for(cluster: Cluster, since: int, name: str) -> int:
+    """How often Azure was asked for a role whose name has this in it."""
+    return sum(name in json.dumps(one) for one in cluster.azure.journal(since=since, kind="arm"))

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from entra_sandbox import seed
-from support.cluster import Cluster, running
-from support.deaths import Write, asleep, killed_at
+from support.cluster import Cluster, eventually, running
+from support.deaths import HELD, Write, asleep, killed_at
+from support.life import person
+from support.subjects import direct, exists
 from support.trouble import (
     READER_ROLE,
     Wish,
@@ -182,6 +184,34 @@ def test_deleted_after_a_death_in_the_middle_of_creation(mortal: Cluster, write:
     mortal.start_operator()
 
     go(mortal, wish.name)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["edited", "deleted"])
+def test_killed_between_a_token_and_its_status(mortal: Cluster, *, deleted: bool) -> None:
+    """The Secret is there, no watch shows it, and the status has no id of it: yet it goes with the wish."""
+    namespace, who = mortal.namespace(), person(mortal)
+    asleep(mortal)
+    account = {"serviceAccount": {"namespace": namespace, "name": "robot", "token": True}}
+    policy = direct(mortal, account, clusterRoles=["view"])
+    mortal.azure.fault(kind="arm", delay_seconds=HELD, count=None)  # until then nothing else is written
+    mortal.start_operator()
+    eventually(lambda: exists(mortal, "secret", "robot-token", namespace), "the token is made")
+    mortal.kill_operator()
+    told = {one["kind"]: one.get("id") for one in policy.body()["status"]["inventory"]}
+    assert told == {"ServiceAccount": None, "Secret": None}
+
+    if deleted:
+        policy.delete("--wait=false")
+    else:
+        policy.apply(subject={"user": {"userPrincipalName": who.upn}})
+    mortal.azure.clear_faults()
+    mortal.start_operator()
+
+    for kind, name in (("secret", "robot-token"), ("serviceaccount", "robot")):
+        eventually(lambda k=kind, n=name: not exists(mortal, k, n, namespace), f"no {kind} is left")  # type: ignore[misc]
+    if not deleted:
+        assert policy.ready()["status"]["subject"]["displayName"] == who.upn
+        policy.delete()
 
 
 def test_killed_again_and_again_while_much_is_going_on(mortal: Cluster) -> None:

@@ -192,6 +192,33 @@ def test_an_unknown_new_subject_takes_nothing_from_the_old_one(cluster: Cluster)
     loses(cluster, old, "list", "pods")
 
 
+def test_a_new_ceiling_is_not_for_the_former_subject(cluster: Cluster) -> None:
+    """Subject and ceiling change together while Graph is down: a grant of more gives nobody more."""
+    old, new, namespace = person(cluster), person(cluster), cluster.namespace()
+    policy = direct(cluster, user(old.upn), grants=ceiling("view"))
+    cluster.grant("work", namespace, policy.name, clusterRoles=["view"])
+    cluster.ready("ngrant", "work", namespace)
+    cluster.azure.fault(kind="graph", status=503, count=None)
+
+    policy.apply(subject=user(new.upn), grants=ceiling("view", "edit"))
+    cluster.grant("work", namespace, policy.name, clusterRoles=["view", "edit"])
+
+    said = cluster.waits_for("ngrant", "work", "Reconciling", "SubjectNotReady", namespace)
+    assert policy.name in said["message"]
+    policy.says("Reconciling", "Unavailable")
+    cluster.quiet(1.0)
+    (one,) = [each for each in made_for(cluster, "work", namespace) if "roleRef" in each]
+    assert (one["roleRef"]["name"], whom(one)) == ("view", f"User {old.upn}")
+    assert cluster.get("ngrant", "work", namespace)["status"]["subject"]["displayName"] == old.upn
+    cluster.azure.clear_faults()
+    cluster.ready("ngrant", "work", namespace)
+    bound = [each for each in made_for(cluster, "work", namespace) if "roleRef" in each]
+    assert {(each["roleRef"]["name"], whom(each)) for each in bound} == {
+        ("view", f"User {new.upn}"),
+        ("edit", f"User {new.upn}"),
+    }
+
+
 def test_the_end_of_one_policy_is_no_news_for_others(cluster: Cluster) -> None:
     """Nobody is looked up again because somebody else's policy goes."""
     stays, goes = person(cluster), person(cluster)

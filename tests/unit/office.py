@@ -7,13 +7,20 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.names import (
+    ANNOTATION_ACCOUNT_UID,
+    GRANT,
+    NAMESPACE,
+    POLICY,
+    SERVICE_ACCOUNT,
+    Kind,
+)
 from entra_access.api.resources import Reference
 from entra_access.api.status import Status, read_status
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Fault, InUse, Unavailable
-from entra_access.domain.known_roles import known_role
-from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
+from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
+from entra_access.domain.known_roles import BY_GUID, known_role
+from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
@@ -27,6 +34,11 @@ from entra_access.reconcile.reconciler import Reconciler
 from unit.builders import AT, PLACE, body_of, guid
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
 
+
+class DeadError(Exception):
+    """The operator died."""
+
+
 APPDEV: Final = Key("AccessPolicy", None, "appdev")
 LOST: Final = Unavailable("no answer")
 
@@ -34,15 +46,21 @@ LOST: Final = Unavailable("no answer")
 class Office:
     """Everything there is.
 
-    `faults`: what a call fails with, by its name; `lost`: calls that take effect and do not answer.
+    `faults`: what a call fails with, by its name or, for a reading of one object, by that; `lost`: calls that
+    take effect and do not answer; `deaths`: children with which the operator dies when they are made;
+    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, Fault] = {}
         self.lost: set[str] = set()
         self.writes: list[tuple[str, str]] = []
+        self.deaths: set[str] = set()
+        self.looked_up: list[str] = []
+        self.objects: dict[ChildRef, dict[str, Any]] = {}
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
+        self.listed: dict[str, str] = {}  # what a list that lags behind shows: GUIDs by name in lower case
         self.groups: dict[str, Group] = {}
         self.relations: dict[str, dict[str, dict[str, Principal]]] = {}
         self.people: list[Principal] = [A_USER, A_ROBOT, A_TEAM]
@@ -58,7 +76,7 @@ class Office:
             self.cache,
             services,
             Gatherer(PLACE, self.cache, DirectoryReader(PLACE, services), azure, services, cluster),
-            Applier(self.cache, services, services, services, azure.assignments),
+            Applier(self.cache, services, services, services, azure.assignments, azure.roles),
             Notes(services),
             tell=self.due.add,
             clock=lambda: AT + timedelta(minutes=self.passes),
@@ -87,6 +105,10 @@ class Office:
         """Somebody makes or relabels a namespace. Returns who must be looked at."""
         metadata = {"name": name, "uid": f"uid-of-{name}", "labels": labels}
         return self.cache.put(NAMESPACE, self._versioned({"metadata": metadata}))
+
+    def people_define(self, name: str) -> None:
+        """Somebody makes a role in Azure."""
+        self.definitions[guid(name)] = Definition(guid(name), name)
 
     def delete(self, key: Key) -> None:
         """Somebody deletes a resource."""
@@ -153,9 +175,14 @@ class Office:
 
     async def role_id(self, role: str, _: str) -> str | None:
         self._read("role_id")
-        made = {one.name.lower(): one.guid for one in self.definitions.values()}
+        self.looked_up.append(role)
+        made = {one.name.lower(): one.guid for one in self.definitions.values()} | self.listed
         built_in = known_role(role)
-        return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+        return role_guid(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+
+    async def custom_definitions(self, _: str) -> tuple[Definition, ...]:
+        self._read("custom_definitions")
+        return tuple(self.definitions.values())
 
     async def definition(self, _: str, role_guid: str) -> Definition | None:
         self._read("definition")
@@ -176,6 +203,8 @@ class Office:
         assert assignment.principal_id
         assert principal_type
         arm_id = assignment_id(assignment.scope, assignment.name)
+        if assignment.role_id not in {*self.definitions, *BY_GUID}:
+            raise RoleUnknown("not known yet")
         self._write("assign", arm_id)
         self.given[arm_id.lower()] = assignment
         self._answer("assign")
@@ -194,6 +223,9 @@ class Office:
         self._read("group")
         live = (one for one in self.groups.values() if not one.deleted)
         return next((one for one in live if one.unique_name == name), None)
+
+    async def group(self, group_id: str) -> Group | None:
+        return self.groups.get(group_id)
 
     async def deleted_groups(self) -> tuple[Group, ...]:
         return tuple(one for one in self.groups.values() if one.deleted)
@@ -243,7 +275,9 @@ class Office:
     # Kubernetes
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
-        return self.cache.resource(Key(kind.kind, namespace, name))
+        ref = ChildRef(kind, namespace, name)
+        self._read(str(ref))
+        return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
 
     async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
         self._write("status", str(meta))
@@ -255,11 +289,43 @@ class Office:
         body = self.body(Key(meta.kind.kind, meta.namespace, meta.name))
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+    ) -> dict[str, Any]:
         self._write("child", str(child.ref))
         body = body_of(child, group_id)
         body["metadata"]["uid"] = uid or f"uid-{self.version}"
-        return self._versioned(body)
+        if child.account:
+            account = self.objects[ChildRef(SERVICE_ACCOUNT, child.ref.namespace, child.account)]
+            body["metadata"]["annotations"][ANNOTATION_ACCOUNT_UID] = account["metadata"]["uid"]
+        self.objects[child.ref] = self._versioned(body)
+        if str(child.ref) in self.deaths:
+            self.deaths.remove(str(child.ref))
+            raise DeadError
+        return self.objects[child.ref]
 
-    async def delete_child(self, ref: ChildRef, _: str) -> None:
+    async def delete_child(self, ref: ChildRef, uid: str) -> None:
         self._write("delete_child", str(ref))
+        if ref in self.objects and self.objects[ref]["metadata"]["uid"] == uid:
+            del self.objects[ref]
+
+    def write_status(self, status: Mapping[str, Any], key: Key = APPDEV) -> None:
+        """Somebody writes the status of a policy."""
+        self.cache.put(POLICY, self._versioned({**self.body(key), "status": dict(status)}))
+
+    def put_object(self, ref: ChildRef, **metadata: Any) -> None:
+        """Somebody makes an object that is none of the operator's."""
+        self.objects[ref] = self._versioned(
+            {
+                "metadata": {
+                    "name": ref.name,
+                    "namespace": ref.namespace,
+                    "uid": f"foreign-{ref.name}",
+                    **metadata,
+                }
+            }
+        )
+
+    def there(self, kind: Kind) -> list[str]:
+        """The objects of a kind, as namespace/name."""
+        return sorted(ref.path for ref in self.objects if ref.kind is kind)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT, Kind
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import (
@@ -17,6 +18,7 @@ from entra_access.domain.changes import (
     RestoreGroup,
     UnassignRole,
 )
+from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.definition_plan import definition_item, wished_definition
 from entra_access.domain.inventory import announced
 from entra_access.domain.plan import Plan
@@ -26,6 +28,7 @@ from unit.builders import (
     PLACE,
     SCOPE,
     UNIQUE,
+    a_meta,
     cluster_binding,
     group_line,
 )
@@ -55,14 +58,19 @@ def told(*changes: Change, inventory: tuple[Item, ...] = ()) -> tuple[Item, ...]
     return announced(Plan(changes=tuple(changes)), inventory, PLACE, NOW)
 
 
+def announced_line(scope: str) -> Item:
+    """The line of an assignment that is about to be made."""
+    return replace(line(READER, scope=scope), applied="")
+
+
 def test_a_group_is_announced_without_an_id() -> None:
     assert told(CREATE) == (Item(System.ENTRA, "Group", UNIQUE, "", NOW),)
 
 
 def test_a_custom_role_and_a_far_assignment_are_announced_with_the_id_that_they_will_have() -> None:
-    assert told(DEFINE) == (definition_item(WISH, NOW),)
+    assert told(DEFINE) == (definition_item(WISH, ""),)
     for scope in (VAULT, FAR):
-        assert told(assign(scope)) == (line(READER, scope=scope),)
+        assert told(assign(scope)) == (announced_line(scope),)
 
 
 @pytest.mark.parametrize("scope", [SCOPE, DEV_SCOPE, RESOURCE_GROUP, SUBSCRIPTION])
@@ -76,7 +84,7 @@ def test_what_is_known_already_is_not_announced_again() -> None:
     assert told(CREATE, DEFINE, assign(VAULT), inventory=known) == ()
     upper = tuple(replace(item, id=item.id.upper()) for item in known)
     assert told(CREATE, DEFINE, assign(VAULT), inventory=upper) == ()
-    assert told(assign(FAR), inventory=known) == (line(READER, scope=FAR),)
+    assert told(assign(FAR), inventory=known) == (announced_line(FAR),)
 
 
 def test_an_assignment_to_a_group_without_an_id_is_not_announced() -> None:
@@ -93,6 +101,16 @@ def test_other_changes_are_not_announced() -> None:
         AddPrincipals(GROUP_ID, "members", ("x",)),
     ]
     assert told(*others) == ()
+
+
+@pytest.mark.parametrize(("kind", "account"), [(SECRET, "demo"), (SERVICE_ACCOUNT, "")])
+def test_an_account_and_its_token_are_announced_by_name(kind: Kind, account: str) -> None:
+    child = Child(ChildRef(kind, "tools", "demo"), a_meta(), account=account)
+    line = Item(System.KUBERNETES, kind.kind, "tools/demo")
+    assert told(ApplyChild(child, None)) == (line,)
+    assert told(ApplyChild(child, None), inventory=(line,)) == ()
+    assert told(ApplyChild(child, None), inventory=(replace(line, id="uid-of-before"),)) == ()
+    assert told(ApplyChild(child, "uid")) == (), "it is there already"
 
 
 def test_a_service_principal_is_announced_before_it_becomes_a_member() -> None:

@@ -178,8 +178,18 @@ def test_a_cluster_role_of_ours_that_is_deleted_wakes_its_policy() -> None:
 def test_peoples_own_cluster_roles_are_nobodys_children() -> None:
     cache = WatchCache()
     cache.put(CLUSTER_ROLE, body("view", 1, labels={"app.kubernetes.io/managed-by": "Helm"}))
-    assert cache.identities(CLUSTER_ROLE) == {}
     assert cache.put(CLUSTER_ROLE, body("view", 2)) == set()
+    assert cache.identities(CLUSTER_ROLE) == {(None, "view"): UID.format("view")}
+    assert cache.drop(CLUSTER_ROLE, None, "view", UID.format("view")) == set()
+    assert cache.identities(CLUSTER_ROLE) == {}
+
+
+def test_a_list_that_lags_behind_brings_no_former_cluster_role_back() -> None:
+    cache = WatchCache()
+    cache.put(CLUSTER_ROLE, body("view", 3, uid="new"))
+    cache.put(CLUSTER_ROLE, body("view", 1, uid="old"))
+    cache.drop(CLUSTER_ROLE, None, "view", "new")
+    assert cache.cluster_roles == frozenset()
 
 
 def test_a_binding_of_a_policy_is_not_taken_for_a_grants() -> None:

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 
 from entra_access.api.resources import Rule
-from entra_access.domain.ceiling import first_uncovered, single, size
+from entra_access.domain.ceiling import Cover, first_uncovered, single, size
 
 ROUNDS = 20_000
 
@@ -134,6 +134,8 @@ def test_the_same_verdict_and_the_same_first_permission_as_kubernetes() -> None:
         expected = ours(uncovered[0]) if uncovered else None
         found = first_uncovered([ours(owner) for owner in owners], ours(wanted))
         assert found == expected, (owners, wanted)
+        by_one = any(rule_covers(owner, wanted) for owner in owners)
+        assert Cover(tuple(ours(owner) for owner in owners)).covers(ours(wanted)) is by_one, (owners, wanted)
         covered += not uncovered
     assert ROUNDS * 0.1 < covered < ROUNDS * 0.9  # both verdicts were met often
 

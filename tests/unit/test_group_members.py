@@ -88,7 +88,7 @@ def test_a_service_principal_is_added_in_a_call_of_its_own() -> None:
     made = plan(policy, world(policy))
     assert made.changes == (
         AddPrincipals(GROUP_ID, "members", (guid("anna@x.io"),)),
-        AddPrincipals(GROUP_ID, "members", (ROBOT_ID,)),
+        AddPrincipals(GROUP_ID, "members", (ROBOT_ID,), applications=True),
     )
     assert made.counts["members"] == 2
     assert member_line() in made.inventory
@@ -104,13 +104,13 @@ def test_a_service_principal_that_is_a_member_is_written_down() -> None:
 def test_a_hidden_service_principal_that_is_not_wished_for_any_more_leaves_by_its_line() -> None:
     policy = with_members(ANNA)
     made = plan(policy, world(policy, principal("anna@x.io")), member_line())
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
 def test_one_that_the_list_shows_after_all_leaves_once() -> None:
     policy = with_members()
     made = plan(policy, world(policy, A_ROBOT), member_line())
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
 def test_one_that_is_wished_for_by_another_id_stays() -> None:
@@ -124,7 +124,7 @@ def test_one_that_is_wished_for_by_another_id_stays() -> None:
 def test_two_lines_for_the_same_service_principal_take_it_out_once() -> None:
     by_object = ref(ROBOT_ID, "servicePrincipal")
     made = plan(with_members(), world(with_members()), member_line(), member_line(by_object))
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
 OTHER_ROBOT = ref("app-of-another", "servicePrincipal")
@@ -147,13 +147,25 @@ def test_where_nobody_is_removed_lines_remove_nobody(membership: Membership) -> 
     assert plan(policy, world(policy), member_line()).changes == ()
 
 
+def test_where_nobody_is_removed_who_is_added_is_written_down_all_the_same() -> None:
+    """Who was added while nobody was removed must leave when that changes, though no list shows them."""
+    policy = with_members(ROBOT, membership=Membership.ADDITIVE)
+    made = plan(policy, world(policy))
+    assert made.changes == (AddPrincipals(GROUP_ID, "members", (ROBOT_ID,), applications=True),)
+    assert member_line() in made.inventory
+    unmanaged = with_members(ROBOT, membership=Membership.UNMANAGED)
+    assert member_line() not in plan(unmanaged, world(unmanaged)).inventory
+
+
 def test_a_line_without_an_id_takes_nobody_out() -> None:
     assert plan(with_members(), world(with_members()), member_line(object_id="")).changes == ()
 
 
 def test_a_service_principal_may_be_an_owner() -> None:
     policy = with_members(owners=(ROBOT,))
-    assert plan(policy, world(policy)).changes == (AddPrincipals(GROUP_ID, "owners", (ROBOT_ID,)),)
+    assert plan(policy, world(policy)).changes == (
+        AddPrincipals(GROUP_ID, "owners", (ROBOT_ID,), applications=True),
+    )
 
 
 @pytest.mark.parametrize("found", [None, DOWN], ids=["missing", "unseen"])
@@ -226,7 +238,7 @@ def test_while_the_group_of_a_policy_is_not_known_no_group_leaves(
     assert made.changes == (
         AddPrincipals(GROUP_ID, "members", (guid("anna@x.io"),)),
         RemovePrincipal(GROUP_ID, "members", STRANGER.id),
-        RemovePrincipal(GROUP_ID, "members", ROBOT_ID),
+        RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),
     )
     finding = only(made)
     assert (finding.link, finding.severity, finding.reason) == (Link.MEMBERS, severity, reason)

@@ -73,7 +73,7 @@ def test_members_of_every_kind_are_members() -> None:
     wish = group_of(policy)
     policy = replace(policy, subject=replace(wish, members=(*wish.members, ref("22222222", "group"))))
     made = with_members(policy, principal("a@x.io"), group, robot)
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", "3333"),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", "3333", application=True),)
 
 
 def test_one_person_under_two_names_is_one_member() -> None:
@@ -161,12 +161,12 @@ OWNERS: dict[str, tuple[str, list[Principal], list[Change]]] = {
     "none wished, a program: goes": (
         "",
         [Principal("1", "servicePrincipal")],
-        [RemovePrincipal(GROUP_ID, "owners", "1")],
+        [RemovePrincipal(GROUP_ID, "owners", "1", application=True)],
     ),
     "none wished, a program and a user: the user stays": (
         "",
         [Principal("1", "servicePrincipal"), Principal("2", "user", "b@x.io")],
-        [RemovePrincipal(GROUP_ID, "owners", "1")],
+        [RemovePrincipal(GROUP_ID, "owners", "1", application=True)],
     ),
     "one wished, another there": (
         "o@x.io",

@@ -7,15 +7,16 @@ import pytest
 import yaml
 
 from entra_access.api.manifests import Manifests
-from entra_access.api.names import API_VERSION, CLUSTER_ROLE, GRANT, POLICY
+from entra_access.api.names import API_VERSION, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY
 from entra_access.domain.faults import Denied, Throttled, Unavailable
-from entra_access.domain.naming import binding_name
+from entra_access.domain.naming import assignment_id, binding_name
 from entra_access.reconcile.cache import Key
+from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import Proposal, exit_code
-from unit.builders import AT
+from unit.builders import AT, SCOPE
 from unit.office import Office
-from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID
+from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID, assigned
 
 Body = dict[str, Any]
 WORK = Key("NamespaceGrant", "dev", "work")
@@ -58,7 +59,7 @@ def office() -> Office:
     world = Office()
     world.namespace("dev")
     for name in ("view", "edit"):
-        world.cache.put(CLUSTER_ROLE, {"metadata": {"name": name, "uid": name}})
+        world.cache.put(CLUSTER_ROLE, {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
     return world
 
 
@@ -162,7 +163,7 @@ async def test_a_group_that_is_gone_comes_back_as_another(office: Office) -> Non
     del office.groups[group]
     office.passes += 60
     found = await preview(office, policy(clusterRoles=["view"]), grant())
-    assert [line.item.expected for line in found[0].changes] == ["present", "Group (new)"]
+    assert [line.item.expected for line in found[0].changes] == ["present", "Group not made yet"]
     assert [line.item.found for line in found[0].changes] == ["deleted for good", f"Group {group}"]
     assert [line.item.expected for line in found[1].changes] == ["Group (new, of AccessPolicy appdev)"]
 
@@ -195,6 +196,14 @@ async def test_a_new_namespace_has_the_label_with_its_name(office: Office) -> No
     assert [line.item.object.partition("/")[0] for line in found[0].changes] == ["RoleBinding new"]
 
 
+async def test_a_namespace_that_is_being_deleted_is_so_although_it_is_in_the_files(office: Office) -> None:
+    await in_place(office, policy())
+    ending = {"name": "dev", "uid": "uid-of-dev", "resourceVersion": "999", "deletionTimestamp": "now"}
+    office.cache.put(NAMESPACE, {"metadata": ending})
+    [found] = await preview(office, namespace("dev"), grant())
+    assert ([one.reason for one in found.findings], found.changes) == (["NamespaceEnding"], ())
+
+
 async def test_who_is_not_concerned_is_not_told_of(office: Office) -> None:
     await in_place(office, policy(), grant(), policy("other"))
     office.groups.clear()
@@ -217,6 +226,42 @@ async def test_a_role_that_moves_from_one_grant_to_another_stays_assigned(office
     await in_place(office, policy(), grant("a", azureRoles=[AKS_READER]), grant("b"))
     found = await preview(office, grant("a"), grant("b", azureRoles=[AKS_READER]))
     assert lines(found) == {"NamespaceGrant dev/a": [], "NamespaceGrant dev/b": []}
+
+
+CUSTOM = {"name": "Pod Restarter", "dataActions": ["Microsoft.ContainerService/managedClusters/pods/delete"]}
+
+
+async def test_a_grant_of_a_custom_role_that_comes_with_its_policy(office: Office) -> None:
+    """It is told what it gives then; nothing of the role was there and is gone."""
+    ceiling = {**OPEN, "azureRoles": ["Pod Restarter"]}
+    found = await preview(
+        office, policy(customRoles=[CUSTOM], grants=ceiling), grant(azureRoles=["Pod Restarter"])
+    )
+    assert lines(found) == {
+        "AccessPolicy appdev": ["create group appdev", "create custom role Pod Restarter"],
+        "NamespaceGrant dev/work": [
+            f"create RoleBinding {BINDING}",
+            "assign Azure role Pod Restarter at namespace dev",
+        ],
+    }
+    assert [one.reason for one in found[0].findings] == []
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_what_nobody_declared_is_removed_unless_somebody_else_wants_it(
+    office: Office,
+    wanted: bool,  # noqa: FBT001
+) -> None:
+    """What others want is known when they have been looked at; they are not told of for that."""
+    subject = {"existingGroup": {"objectId": TEAM_ID}}
+    foreign = assigned(READER, TEAM_ID, description="by hand", name="foreign")
+    office.given[assignment_id(SCOPE, "foreign")] = foreign
+    roles = [{"role": READER}] if wanted else [{"role": AKS_READER}]
+    await in_place(office, policy("other", subject=subject, azureRoles=roles))
+    office.cache.azure_claims = AssignmentClaims()  # as after a start
+    found = await preview(office, policy(subject=subject, foreignAssignments="Remove"))
+    expected = [] if wanted else ["remove assignment of Azure role Reader at aks"]
+    assert lines(found) == {"AccessPolicy appdev": expected}
 
 
 async def test_an_edit_that_says_the_same_is_the_same_generation(office: Office) -> None:

@@ -10,6 +10,7 @@ from entra_access.api.resources import Mode
 from entra_access.api.status import DriftItem, Subject, System
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     ApplyChild,
     AssignRole,
     Change,
@@ -51,6 +52,9 @@ def finding(severity: Severity, reason: str = "Reason", **more: Any) -> Finding:
 
 LINES: dict[str, tuple[Change, str, str]] = {
     "a new group": (CREATE, "create", "create group appdev"),
+    "a group that is taken over": (
+        AdoptGroup(GROUP_ID, "unique", "appdev"), "update", f"adopt group appdev ({GROUP_ID})",
+    ),
     "a group that comes back": (
         RestoreGroup(GROUP_ID, "appdev"), "create", f"restore deleted group appdev ({GROUP_ID})",
     ),

@@ -5,14 +5,12 @@ from typing import Any
 import pytest
 
 from entra_access.api.status import (
-    MAX_DRIFT_ITEMS,
     Condition,
     DriftItem,
     Item,
     Status,
     Subject,
     System,
-    merge_drift,
     read_status,
     settle_conditions,
 )
@@ -104,54 +102,3 @@ def test_transition_times(old: list[Condition], new: Condition, time: str) -> No
 
 def test_conditions_that_hold_no_longer_are_gone() -> None:
     assert settle_conditions([condition("Stalled", time=BEFORE)], [], NOW) == ()
-
-
-def test_no_news_is_no_write() -> None:
-    old = {"state": "InSync", "lastCheckTime": BEFORE, "corrected": 2, "extra": "kept"}
-    assert merge_drift(old, "InSync", [], NOW) == old
-
-
-def test_the_first_check() -> None:
-    assert merge_drift({}, "InSync", [], NOW) == {
-        "state": "InSync",
-        "lastCheckTime": NOW,
-        "corrected": 0,
-        "total": 0,
-    }
-
-
-def test_another_state_is_news() -> None:
-    old = merge_drift({}, "InSync", [drift_item()], BEFORE)
-    new = merge_drift(old, "Unknown", [], NOW)
-    assert (new["state"], new["lastCheckTime"], new["lastCorrectionTime"]) == ("Unknown", NOW, BEFORE)
-    assert (new["items"], new["total"], new["corrected"]) == (old["items"], 1, 1)
-
-
-def test_what_was_put_right_is_counted() -> None:
-    old = merge_drift({}, "InSync", [drift_item(1)], BEFORE)
-    new = merge_drift(old, "InSync", [drift_item(2), drift_item(3)], NOW)
-    assert (new["corrected"], new["total"], new["lastCorrectionTime"]) == (3, 3, NOW)
-    assert [item["object"] for item in new["items"]] == ["Role dev/r2", "Role dev/r3", "Role dev/r1"]
-
-
-def test_what_was_only_reported_is_not_counted_as_put_right() -> None:
-    new = merge_drift({}, "Drifted", [drift_item(action="Reported")], NOW)
-    assert (new["corrected"], new["total"], "lastCorrectionTime" in new) == (0, 1, False)
-
-
-def test_only_the_newest_are_kept() -> None:
-    drift: dict[str, Any] = {}
-    for number in range(MAX_DRIFT_ITEMS + 5):
-        drift = merge_drift(drift, "InSync", [drift_item(number)], NOW)
-    assert len(drift["items"]) == MAX_DRIFT_ITEMS == 20
-    assert (drift["total"], drift["corrected"]) == (25, 25)
-    assert drift["items"][0]["object"] == "Role dev/r24"
-    many = merge_drift({}, "InSync", [drift_item(number) for number in range(30)], NOW)
-    assert (len(many["items"]), many["total"]) == (20, 30)
-
-
-def test_merging_changes_nothing_that_was_read() -> None:
-    old = merge_drift({}, "InSync", [drift_item(1)], BEFORE)
-    copy = {**old, "items": list(old["items"])}
-    merge_drift(old, "InSync", [drift_item(2)], NOW)
-    assert old == copy

@@ -82,9 +82,7 @@ def test_a_hidden_application_stays_under_the_object_id_that_the_directory_does_
     """It was written down by its application's id, and the spec names it by its object id."""
     line = replace(LINE, name="servicePrincipal app-id")
     policy = a_policy()
-    policy = replace(
-        policy, subject=replace(group_of(policy), members=(ref(HIDDEN.id, "servicePrincipal"),))
-    )
+    policy = replace(policy, subject=replace(group_of(policy), members=(ref(HIDDEN.id, "servicePrincipal"),)))
     world, _ = steady(a_policy())
     world = replace(world, members=(), principals={ref(HIDDEN.id, "servicePrincipal"): None})
     assert leaving(plan_policy(policy, PLACE, world, (group_line(), line), NOW)) == set()

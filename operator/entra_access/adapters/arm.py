@@ -31,11 +31,12 @@ from entra_access.domain.faults import (
     Missing,
     Rejected,
     Replicating,
+    RoleUnknown,
     SignInFailed,
     Throttled,
     Unavailable,
 )
-from entra_access.domain.naming import guid_in, scope_of
+from entra_access.domain.naming import guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, ClusterFacts, Definition
 from entra_access.domain.place import in_cluster, subscription_of
 
@@ -44,6 +45,7 @@ MANAGED_CLUSTERS: Final = "2024-09-01"
 CONNECTED_CLUSTERS: Final = "2024-01-01"
 """The versions of the two kinds' own APIs."""
 READ_CLUSTER: Final = "read the cluster's resource"
+UNKNOWN_ROLE: Final = "RoleDefinitionDoesNotExist"
 DEFINITIONS: Final = "/providers/Microsoft.Authorization/roleDefinitions"
 
 
@@ -101,16 +103,12 @@ class Arm:
 
     async def role_id(self, role: str, scope: str) -> str | None:
         """The GUID of the role definition with that name, GUID or id, or None where there is none."""
-        guid = guid_in(role)
-        definitions = self._client.role_definitions
+        guid = role_guid(role)
         async with self._translated("look up a role definition", scope):
             if guid:
-                try:
-                    await definitions.get(scope, guid)
-                except ResourceNotFoundError:
-                    return None
-                return guid
+                return guid if await self._get_definition(scope, guid) else None
             name = role.replace("'", "''")
+            definitions = self._client.role_definitions
             listed: AsyncIterable[Any] = definitions.list(scope, filter=f"roleName eq '{name}'")
             async for item in listed:
                 if item.role_name.lower() == role.lower():
@@ -120,10 +118,24 @@ class Arm:
     async def definition(self, scope: str, guid: str) -> Definition | None:
         """The role definition with that GUID, or None."""
         async with self._translated("read a custom role", scope):
-            try:
-                return _definition(await self._client.role_definitions.get(scope, guid))
-            except ResourceNotFoundError:
-                return None
+            found = await self._get_definition(scope, guid)
+            return _definition(found) if found else None
+
+    async def _get_definition(self, scope: str, guid: str) -> Any:
+        """The SDK's role definition of that GUID, or None.
+
+        Raises
+        ------
+        ValueError
+            The answer is of another one: that is not what Azure says.
+        """
+        try:
+            found = await self._client.role_definitions.get(scope, guid)
+        except ResourceNotFoundError:
+            return None
+        if str(found.name).lower() != guid.lower():
+            raise ValueError("another role definition than was asked for")
+        return found
 
     async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
         """The custom roles that can be assigned at the scope.
@@ -203,7 +215,9 @@ class Arm:
         Raises
         ------
         Replicating
-            The principal or the role is so new that Azure does not know it yet.
+            The principal is so new that Azure does not know it yet.
+        RoleUnknown
+            The role is so new that Azure does not know it yet, or it is gone.
         Changed
             The principal has the role already, by an assignment of another name.
         """
@@ -265,6 +279,8 @@ class Arm:
         if status == 403:
             right = _right(doing, scope, linked=code == "LinkedAuthorizationFailed")
             return Denied(f"the operator's identity may not {doing} ({code}): give it {right}")
+        if status == 404 and code == UNKNOWN_ROLE:
+            return _refusal(status, code, doing)  # the same answer comes as a 400 and as a 404
         if status == 404 and not code:
             return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
         if status == 404:
@@ -340,8 +356,8 @@ def _refusal(status: int, code: str, doing: str) -> Fault:
     match code:
         case "PrincipalNotFound":
             return Replicating("Azure does not know the new principal yet")
-        case "RoleDefinitionDoesNotExist":
-            return Replicating("Azure does not know the role definition yet")
+        case _ if code == UNKNOWN_ROLE:
+            return RoleUnknown("Azure does not know the role definition yet")
         case "RoleAssignmentExists":
             return Changed("the subject already has the role by another assignment")
         case "RoleDefinitionWithSameNameExists":

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -11,6 +12,7 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from entra_access.api.names import (
+    ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
     EVENT,
     FIELD_MANAGER,
@@ -24,8 +26,8 @@ from entra_access.api.names import (
     USER_AGENT,
     Kind,
 )
-from entra_access.api.resources import Meta
-from entra_access.domain.children import Child, ChildRef
+from entra_access.api.resources import AdoptionPolicy, Meta
+from entra_access.domain.children import Child, ChildRef, fingerprint, not_made_here, seen_child
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -64,11 +66,18 @@ class Kubernetes:
         )
         return str(body["metadata"]["uid"])
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> Body:
+    async def apply_child(
+        self,
+        child: Child,
+        group_id: str | None,
+        uid: str | None,
+        adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    ) -> Body:
         """Make a Role or binding as it should be.
 
         With a `uid` it must still be that object, and by server-side apply what another hand set is
-        overruled. Without one it must be new: an apply would take over whatever has that name already.
+        overruled. Without one it must be new: an apply would take over whatever has that name already, which
+        only `adoption` allows; the answer has no owner of ours then.
 
         Raises
         ------
@@ -89,9 +98,11 @@ class Kubernetes:
                 "POST", path, f"create {ref}", query=query, body=manifest, accept=_accept(ref.kind)
             )
         except Changed:
-            return await self._apply_over(child, manifest)
+            return await self._apply_over(child, manifest, group_id, adoption)
 
-    async def _apply_over(self, child: Child, manifest: Body) -> Body:
+    async def _apply_over(
+        self, child: Child, manifest: Body, group_id: str | None, adoption: AdoptionPolicy
+    ) -> Body:
         """There is an object of that name: go on with it where it is ours, else refuse.
 
         It can be ours although it was not seen: the watch is late, or another hand took our label away.
@@ -103,10 +114,12 @@ class Kubernetes:
         owners = {owner.get("uid") for owner in there.get("ownerReferences", ())}
         # An ownerReference can be written by anybody; one with another roleRef was not made here as it is.
         other_role = "roleRef" in found and found["roleRef"] != manifest.get("roleRef")
+        if child.owner.uid not in owners and not other_role and _may_adopt(child, found, group_id, adoption):
+            adopted = replace(child, adopted=True).manifest(group_id)
+            adopted["metadata"]["uid"] = there["uid"]
+            return await self._apply(path, adopted, f"adopt {ref}")
         if child.owner.uid not in owners or other_role:
-            makers = ", ".join(sorted({m.get("manager", "") for m in there.get("managedFields", ())}))
-            message = f"{ref} is already there and was not made here (by {makers}); delete or rename it"
-            raise Taken(message)
+            raise Taken(not_made_here(ref, found))
         if ref.kind is SECRET:
             return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]
@@ -130,7 +143,14 @@ class Kubernetes:
         others = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
         labels = dict.fromkeys(meta.get("labels") or {})
         annotations = dict.fromkeys(meta.get("annotations") or {})
-        ours = {LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_UID, ANNOTATION_APPLIED}
+        ours = {
+            LABEL_MANAGED_BY,
+            LABEL_OWNER_KIND,
+            LABEL_OWNER_NAME,
+            LABEL_OWNER_UID,
+            ANNOTATION_APPLIED,
+            ANNOTATION_ADOPTED,
+        }
         patch = {
             "metadata": {
                 "uid": uid,
@@ -259,6 +279,18 @@ class Kubernetes:
 def _accept(kind: Kind) -> str:
     """What is asked for: what a Secret holds is none of the operator's business."""
     return METADATA if kind is SECRET else JSON
+
+
+def _may_adopt(child: Child, found: Body, group_id: str | None, adoption: AdoptionPolicy) -> bool:
+    """Whether something that is there already may be taken over. What is another resource's may not."""
+    ours = any(_is_of_ours(one) for one in found["metadata"].get("ownerReferences", ()))
+    labels = found["metadata"].get("labels") or {}
+    if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind is SECRET:
+        return False
+    if adoption is AdoptionPolicy.IF_IDENTICAL:
+        seen = seen_child(child.ref.kind, found).content
+        return fingerprint(seen) == fingerprint(child.content(group_id))
+    return adoption is AdoptionPolicy.ALWAYS
 
 
 def _is_of_ours(owner: Mapping[str, Any]) -> bool:

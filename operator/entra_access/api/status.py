@@ -273,6 +273,22 @@ def read_status(body: Mapping[str, Any]) -> Status:
     )
 
 
+def read_drift_item(raw: Mapping[str, Any]) -> DriftItem | None:
+    """One item of the drift in a status, or None where it is none."""
+    if raw.get("system") not in _SYSTEMS:
+        return None
+    return DriftItem(
+        system=System(raw["system"]),
+        object=raw.get("object", ""),
+        field=raw.get("field", ""),
+        expected=raw.get("expected", ""),
+        found=raw.get("found", ""),
+        changed_by=raw.get("changedBy", ""),
+        since=raw.get("since", ""),
+        action=raw.get("action", CORRECTED),
+    )
+
+
 def _read_item(raw: Mapping[str, Any]) -> Item:
     return Item(
         system=System(raw["system"]),

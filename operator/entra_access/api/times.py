@@ -9,12 +9,19 @@ def stamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime | None:
-    """The moment that the text names, or None where it names none."""
+    """The moment that the text names, in UTC, or None where it names none."""
     try:
-        then = datetime.fromisoformat(text)
-    except ValueError:
+        then = datetime.fromisoformat(text.upper())  # RFC 3339 has small letters too
+        return then.astimezone(UTC) if then.tzinfo else then.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return then if then.tzinfo else then.replace(tzinfo=UTC)
+
+
+def span(length: timedelta) -> str:
+    """The length of time as text, as ``1h30m``."""
+    minutes, seconds = divmod(int(length.total_seconds()), 60)
+    parts = (*divmod(minutes, 60), seconds)
+    return "".join(f"{number}{unit}" for number, unit in zip(parts, "hms", strict=True) if number) or "0s"
 
 
 def age(text: str, now: datetime) -> timedelta:

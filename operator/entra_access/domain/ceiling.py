@@ -5,8 +5,9 @@ https://github.com/kubernetes/component-helpers/blob/master/auth/rbac/validation
 a rule is covered when each single permission in it is covered by one rule of the ceiling.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from typing import Final
 
 from entra_access.api.resources import Ceiling, LabelSelector, NamespaceGrant, Requirement, Rule
@@ -27,15 +28,9 @@ def beyond(
 
     `labels` are those of the grant's namespace; `role_ids` are the GUIDs of Azure roles, as they were seen.
     """
-    if ceiling is None:
-        return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
-    if not selects(ceiling.namespaces, labels):
-        return _too_much(
-            "NamespaceNotAllowed",
-            "metadata.namespace",
-            f"{_policy(grant)} may not be used in namespace {grant.meta.namespace}: "
-            "its labels are not those of spec.grants.namespaces",
-        )
+    closed = not_here(grant, ceiling, labels)
+    if closed or ceiling is None:
+        return closed
     for index, role in enumerate(grant.cluster_roles):
         if role not in ceiling.cluster_roles:
             message = f"ClusterRole {role} is not among the spec.grants.clusterRoles of {_policy(grant)}"
@@ -44,14 +39,29 @@ def beyond(
     if found:
         return found
     left = MAX_SINGLE_PERMISSIONS
+    cover = Cover(ceiling.rules)
     for index, rule in enumerate(grant.rules):
-        if any(_covers(owner, rule) for owner in ceiling.rules):
+        if cover.covers(rule):
             continue
         left -= size(rule)
-        found = _rule_beyond(grant, rule, ceiling, f"spec.rules[{index}]", left)
+        found = _rule_beyond(grant, rule, cover, f"spec.rules[{index}]", left)
         if found:
             return found
     return None
+
+
+def not_here(grant: NamespaceGrant, ceiling: Ceiling | None, labels: Mapping[str, str]) -> Finding | None:
+    """Why no grant at all may use the policy in that namespace, or None where grants may."""
+    if ceiling is None:
+        return _too_much("NoGrantsAllowed", "spec.policyRef.name", f"{_policy(grant)} allows no grants")
+    if selects(ceiling.namespaces, labels):
+        return None
+    return _too_much(
+        "NamespaceNotAllowed",
+        "metadata.namespace",
+        f"{_policy(grant)} may not be used in namespace {grant.meta.namespace}: "
+        "its labels are not those of spec.grants.namespaces",
+    )
 
 
 def _azure_beyond(
@@ -72,14 +82,14 @@ def _azure_beyond(
     return None
 
 
-def _rule_beyond(grant: NamespaceGrant, rule: Rule, ceiling: Ceiling, path: str, left: int) -> Finding | None:
+def _rule_beyond(grant: NamespaceGrant, rule: Rule, cover: "Cover", path: str, left: int) -> Finding | None:
     if left < 0:
         message = (
             f"no single rule of the ceiling covers it, and up to here the rules mean more than "
             f"{MAX_SINGLE_PERMISSIONS} single permissions; make them smaller, or several grants of them"
         )
         return _too_much("RulesTooLarge", path, message)
-    missing = first_uncovered(ceiling.rules, rule)
+    missing = cover.first_uncovered(rule)
     if missing is None:
         return None
     message = f"{describe(missing)} is beyond {_policy(grant)}, because its spec.grants.rules do not cover it"
@@ -104,10 +114,83 @@ def size(rule: Rule) -> int:
 
 def first_uncovered(ceiling: Iterable[Rule], rule: Rule) -> Rule | None:
     """The first single permission of `rule` that no rule of the ceiling covers, or None."""
-    rules = tuple(ceiling)
-    if any(_covers(owner, rule) for owner in rules):
-        return None
-    return next((one for one in single(rule) if not any(_covers(owner, one) for owner in rules)), None)
+    return Cover(tuple(ceiling)).first_uncovered(rule)
+
+
+class Cover:
+    """The rules of a ceiling, prepared for many questions.
+
+    For each word, say a verb, it knows which of the rules allow it, as a number with a bit for each rule. A
+    permission is covered where its words have a bit in common. So the size of the ceiling costs next to
+    nothing, and the largest grant under the largest ceiling that the schemas let in takes a hundredth of a
+    second: nobody else is served meanwhile.
+    """
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._all = (1 << len(rules)) - 1
+        self._verbs = _bits(rule.verbs for rule in rules)
+        self._groups = _bits(rule.api_groups for rule in rules)
+        self._resources = _bits(rule.resources for rule in rules)
+        self._names = _bits(rule.resource_names for rule in rules)
+        # No names means every name.
+        self._unnamed = sum(1 << number for number, rule in enumerate(rules) if not rule.resource_names)
+
+    def covers(self, rule: Rule) -> bool:
+        """Whether one rule of the ceiling covers all of it."""
+        common = self._all
+        for allowing in (*self._words(rule), [self._by_url(url) for url in rule.non_resource_urls]):
+            for bits in allowing:
+                common &= bits
+        return bool(common)
+
+    def first_uncovered(self, rule: Rule) -> Rule | None:
+        """The first of its single permissions that no rule of the ceiling covers, or None."""
+        number = next((number for number, bits in enumerate(self._each(rule)) if not bits), None)
+        return None if number is None else next(islice(single(rule), number, None))
+
+    def _each(self, rule: Rule) -> Iterator[int]:
+        """Which rules allow each of its single permissions, in the order of `single`."""
+        verbs, groups, resources, names = self._words(rule)
+        for group, resource in product(groups, resources):
+            here = group & resource
+            for verb, name in product(verbs, names):
+                yield here & verb & name
+        for url, verb in product([self._by_url(url) for url in rule.non_resource_urls], verbs):
+            yield url & verb & self._unnamed
+
+    def _words(self, rule: Rule) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Which rules allow each verb, API group, resource and name of a rule."""
+        any_verb, any_group = self._verbs.get("*", 0), self._groups.get("*", 0)
+        return (
+            [any_verb | self._verbs.get(verb, 0) for verb in rule.verbs],
+            [any_group | self._groups.get(group, 0) for group in rule.api_groups],
+            [self._by_resource(resource) for resource in rule.resources],
+            [self._unnamed | self._names.get(name, 0) for name in rule.resource_names] or [self._unnamed],
+        )
+
+    def _by_resource(self, resource: str) -> int:
+        """``*`` covers all, subresources too; ``pods`` not ``pods/log``; ``*/scale`` every scale."""
+        _, slash, subresource = resource.partition("/")
+        by_subresource = self._resources.get(f"*/{subresource}", 0) if slash else 0
+        return self._resources.get("*", 0) | self._resources.get(resource, 0) | by_subresource
+
+    def _by_url(self, url: str) -> int:
+        covering = (any(_covers_url(mine, url) for mine in rule.non_resource_urls) for rule in self._rules)
+        return sum(1 << number for number, covers in enumerate(covering) if covers)
+
+
+def _bits(words_of: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """For each word the rules that have it."""
+    found: dict[str, int] = defaultdict(int)
+    for number, words in enumerate(words_of):
+        for word in words:
+            found[word] |= 1 << number
+    return dict(found)
+
+
+def _covers_url(mine: str, url: str) -> bool:
+    return mine == url or (mine.endswith("*") and url.startswith(mine.rstrip("*")))
 
 
 def single(rule: Rule) -> Iterator[Rule]:
@@ -117,37 +200,6 @@ def single(rule: Rule) -> Iterator[Rule]:
         yield Rule(verbs=(verb,), api_groups=(group,), resources=(resource,), resource_names=name)
     for url, verb in product(rule.non_resource_urls, rule.verbs):
         yield Rule(verbs=(verb,), non_resource_urls=(url,))
-
-
-def _covers(owner: Rule, rule: Rule) -> bool:
-    return (
-        _has_all(owner.verbs, rule.verbs)
-        and _has_all(owner.api_groups, rule.api_groups)
-        and all(_covers_resource(owner.resources, resource) for resource in rule.resources)
-        and _covers_names(owner.resource_names, rule.resource_names)
-        and all(_covers_url(owner.non_resource_urls, url) for url in rule.non_resource_urls)
-    )
-
-
-def _has_all(owned: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    return "*" in owned or set(wanted) <= set(owned)
-
-
-def _covers_resource(owned: tuple[str, ...], resource: str) -> bool:
-    """``*`` covers all, subresources too; ``pods`` not ``pods/log``; ``*/scale`` every scale."""
-    if "*" in owned or resource in owned:
-        return True
-    _, slash, subresource = resource.partition("/")
-    return bool(slash) and f"*/{subresource}" in owned
-
-
-def _covers_names(owned: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """No names means every name, so only a ceiling without names covers a rule without."""
-    return not owned or (bool(wanted) and set(wanted) <= set(owned))
-
-
-def _covers_url(owned: tuple[str, ...], url: str) -> bool:
-    return any(mine == url or (mine.endswith("*") and url.startswith(mine.rstrip("*"))) for mine in owned)
 
 
 def describe(rule: Rule) -> str:

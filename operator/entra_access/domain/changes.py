@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
 from entra_access.domain.naming import definition_id
@@ -44,6 +45,19 @@ class CreateGroup(Change):
 
 
 @dataclass(frozen=True)
+class AdoptGroup(Change):
+    """Take over a group that was there before, by giving it the uniqueName by which its policy finds it."""
+
+    link = Link.SUBJECT
+    group_id: str
+    unique_name: str
+    display_name: str
+
+    def __str__(self) -> str:
+        return f"adopt group {self.display_name} ({self.group_id})"
+
+
+@dataclass(frozen=True)
 class RestoreGroup(Change):
     """Bring the group back from the deleted items, with its object id, members and owners."""
 
@@ -79,13 +93,17 @@ class UpdateGroup(Change):
 
 @dataclass(frozen=True)
 class AddPrincipals(Change):
-    """Add members or owners. `group_id` None: to the group that the same plan makes."""
+    """Add members or owners. `group_id` None: to the group that the same plan makes.
+
+    `applications`: service principals and nobody else, which needs a permission of its own.
+    """
 
     link = Link.MEMBERS
     group_id: str | None
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    applications: bool = False
 
     @property
     def gives(self) -> bool:
@@ -97,7 +115,7 @@ class AddPrincipals(Change):
 
 @dataclass(frozen=True)
 class RemovePrincipal(Change):
-    """Take one member or owner out."""
+    """Take one member or owner out. `application`: it is a service principal."""
 
     link = Link.MEMBERS
     removal = True
@@ -105,6 +123,7 @@ class RemovePrincipal(Change):
     relation: str
     id: str
     name: str = field(default="", compare=False)
+    application: bool = False
 
     def __str__(self) -> str:
         return f"remove {self.name or self.id} from the {self.relation}"
@@ -114,7 +133,8 @@ class RemovePrincipal(Change):
 class AssignRole(Change):
     """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
 
-    `new`: there is no such assignment; else it is there and not as it was made.
+    `new`: there is no such assignment; else it is there and not as it was made. `path` is the field that asks
+    for it.
     """
 
     link = Link.AZURE_ROLES
@@ -124,6 +144,7 @@ class AssignRole(Change):
     principal_id: str | None
     principal_type: str
     description: str
+    path: str = field(default="", compare=False)
     new: bool = field(default=True, compare=False)
 
     @property
@@ -157,6 +178,7 @@ class DefineRole(Change):
     scope: str
     definition: Definition
     new: bool
+    adopted: bool = field(default=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -184,17 +206,19 @@ class RemoveRole(Change):
 class ApplyChild(Change):
     """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
 
-    `marks_only`: only labels and owner are not as they should be, and the access is.
+    `complete`: it gives all that it should, whatever else is not as it should be. `adoption`: what to do with
+    one that is there and not ours.
     """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
-    marks_only: bool = field(default=False, compare=False)
+    complete: bool = field(default=False, compare=False)
+    adoption: AdoptionPolicy = field(default=AdoptionPolicy.NEVER, compare=False)
 
     @property
     def gives(self) -> bool:
-        return not self.marks_only
+        return not self.complete
 
     def __str__(self) -> str:
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"

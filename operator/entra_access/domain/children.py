@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from entra_access.api.names import (
     ANNOTATION_ACCOUNT,
+    ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     FIELD_MANAGER,
+    GRANT,
     GROUP,
     LABEL_MANAGED_BY,
     LABEL_OWNER_KIND,
@@ -76,7 +78,8 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in.
+    `account` is, for a token, the service account that it signs in. `adopted`: it was there before, so that
+    nobody owns it, and Kubernetes does not collect it.
     """
 
     ref: ChildRef
@@ -86,6 +89,7 @@ class Child:
     role: str = ""
     subject: RbacSubject | None = None
     account: str = ""
+    adopted: bool = False
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -114,8 +118,11 @@ class Child:
             "name": self.ref.name,
             "labels": self.labels(),
             "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
-            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
-            "ownerReferences": [
+            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
+            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
+            "ownerReferences": []
+            if self.adopted
+            else [
                 {
                     "apiVersion": self.owner.kind.api_version,
                     "kind": self.owner.kind.kind,
@@ -148,6 +155,12 @@ class SeenChild:
     owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
+    adopted: bool = False  # says its annotation, which anybody may write
+
+    @property
+    def owner_uids(self) -> frozenset[str]:
+        """The UIDs of the resources that it was made for."""
+        return frozenset(uid for _, _, uid in self.owners)
 
     @property
     def owner_key(self) -> tuple[str, str | None, str]:
@@ -169,12 +182,24 @@ _CONTENT: Final = {
 
 
 def is_ours(body: Mapping[str, Any]) -> bool:
-    """Whether it looks like something that we made: by its label, or by an ownerReference to ours."""
+    """Whether it looks like something that we made: by its labels, or by an ownerReference to ours."""
     meta = body["metadata"]
-    owners = meta.get("ownerReferences", ())
-    return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
+    owners, labels = meta.get("ownerReferences", ()), meta.get("labels") or {}
+    owner = labels.get(LABEL_OWNER_KIND) in {POLICY.kind, GRANT.kind} and labels.get(LABEL_OWNER_NAME)
+    return (labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER and bool(owner)) or any(
         str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
     )
+
+
+def not_made_here(ref: ChildRef, body: Mapping[str, Any]) -> str:
+    """What is wrong with an object of that name that is there already, and what to do."""
+    makers = sorted({one.get("manager", "") for one in body["metadata"].get("managedFields", ())})
+    owners = seen_child(ref.kind, body).owners
+    # An ownerReference can be written by anybody.
+    if owners and FIELD_MANAGER in makers:
+        kind, name, _ = owners[0]
+        return f"{ref} is already there and was made for {kind} {name}; only one of them can have it"
+    return f"{ref} is already there and was not made here (by {', '.join(makers)}); delete or rename it"
 
 
 def order_of_going(ref: ChildRef) -> int:
@@ -205,6 +230,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             for m in meta.get("managedFields", ())
             if m.get("manager") != FIELD_MANAGER
         ),
+        adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
     )
 
 
@@ -237,9 +263,19 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if wanted.owner.uid not in {uid for _, _, uid in seen.owners}:
+    if not wanted.adopted and wanted.owner.uid not in seen.owner_uids:
         found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
     return found
+
+
+def gives_all(wanted: Child, seen: SeenChild) -> bool:
+    """Whether the one that is there gives all that is wanted; it may give more, or to more."""
+    for key, value in wanted.content().items():
+        there = _ordered(seen.content.get(key))
+        parts = value if isinstance(value, list) else [value]
+        if not all(_ordered(part) in (there if isinstance(there, list) else [there]) for part in parts):
+            return False
+    return True
 
 
 def _short(text: str) -> str:
@@ -251,7 +287,7 @@ def _words(value: object) -> str:
     """A short form of a rule list, a roleRef or a subject list, for people."""
     if isinstance(value, Mapping):
         return (
-            f"{value.get('kind')} {value.get('name') or '(new)'}"
+            f"{value.get('kind')} {value.get('name') or 'not made yet'}"
             if "name" in value
             else json.dumps(value, sort_keys=True)
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from entra_access.api.status import DriftItem, System
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     ApplyChild,
     AssignRole,
     Change,
@@ -84,6 +85,9 @@ def _entra(change: Change, group: str) -> list[DriftItem]:
     match change:
         case CreateGroup():
             return [DriftItem(System.ENTRA, group_words(change.display_name), "", PRESENT, ABSENT)]
+        case AdoptGroup():
+            name = group_words(change.display_name)
+            return [DriftItem(System.ENTRA, name, "uniqueName", change.unique_name, "none")]
         case RestoreGroup():
             return [DriftItem(System.ENTRA, group_words(change.display_name), "", PRESENT, DELETED)]
         case DeleteGroup():

@@ -4,34 +4,37 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.resources import Ceiling, NamespaceGrant
-from entra_access.api.times import moment, stamp
+from entra_access.api.times import moment, span, stamp
 from entra_access.domain.faults import Finding, Link, Severity
 
 EXPIRED: Final = "Expired"
 
 
 def expiry(grant: NamespaceGrant, ceiling: Ceiling | None) -> datetime | None:
-    """When the access ends; None: it lasts.
+    """When the access ends, to the second as Kubernetes writes it; None: it lasts.
 
     Without a time of its own a grant ends so long after it was made as its policy lets grants last: to apply
     the same YAML again does not begin that anew.
     """
     made = moment(grant.meta.created)
-    if grant.expires_at or ceiling is None or ceiling.max_duration is None or made is None:
-        return grant.expires_at
+    if grant.expires_at:
+        return grant.expires_at.replace(microsecond=0)
+    if ceiling is None or ceiling.max_duration is None or made is None:
+        return None
     return made + ceiling.max_duration
 
 
-def too_long(grant: NamespaceGrant, ceiling: Ceiling | None) -> Finding | None:
+def too_long(grant: NamespaceGrant, ceiling: Ceiling | None, now: datetime) -> Finding | None:
     """The grant's own time is later than its policy allows, counted from when that time was written."""
     since = moment(grant.meta.expiry_set) or moment(grant.meta.created)
     if ceiling is None or ceiling.max_duration is None or grant.expires_at is None or since is None:
         return None
-    latest = since + ceiling.max_duration
+    # Whoever may patch a grant may write its managedFields too: a time that is yet to come is none.
+    latest = min(since, now) + ceiling.max_duration
     if grant.expires_at <= latest:
         return None
     message = (
-        f"AccessPolicy {grant.policy} lets a grant last {ceiling.max_duration} at most; "
+        f"AccessPolicy {grant.policy} lets a grant last {span(ceiling.max_duration)} at most; "
         f"set a time until {stamp(latest)}"
     )
     return Finding(Link.CEILING, Severity.STALLED, "BeyondCeiling", message, "spec.expiresAt")

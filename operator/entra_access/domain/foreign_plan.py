@@ -8,7 +8,7 @@ from entra_access.domain.known_roles import BY_GUID
 from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import AzureWorld
 from entra_access.domain.place import Place
-from entra_access.domain.role_plan import RolePart
+from entra_access.domain.role_plan import RolePart, named_by_us
 
 
 def plan_foreign(
@@ -33,7 +33,7 @@ def plan_foreign(
         if (
             one.principal_id != subject.object_id
             or arm_id.lower() in claims | world.claimed
-            or place.made_by_an_operator(one.description)
+            or (place.made_by_an_operator(one.description) and named_by_us(one))
             or not (inside or subject.origin != "Existing")
         ):
             continue
@@ -42,7 +42,7 @@ def plan_foreign(
         item = DriftItem(
             System.AZURE, assignment_words(name, one.scope), "", ABSENT, PRESENT, one.changed_by, one.changed
         )
-        change = UnassignRole(arm_id, name) if remove and inside else None
+        change = UnassignRole(arm_id, name) if remove and inside and world.claims_known else None
         found.append(Difference(item, change, foreign=True))
     return found
 

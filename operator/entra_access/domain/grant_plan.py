@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
-from entra_access.api.resources import Meta, NamespaceGrant
+from entra_access.api.resources import AdoptionPolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
 from entra_access.api.times import stamp
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.definition_plan import assignable, wished_definition
 from entra_access.domain.expiry import expired, expiry, too_long
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
@@ -57,9 +58,18 @@ def plan_grant(
         findings += missing_cluster_roles(grant.cluster_roles, world.cluster_roles, "spec")
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
-        wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
-    children = plan_children(wanted, world.children, inventory)
-    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
+        wishes = [
+            _wish(WishedRole(f"spec.azureRoles[{index}]", role, scope), world.policy, place)
+            for index, role in enumerate(grant.azure_roles)
+        ]
+    policy = world.policy.policy if world.policy else None
+    adoption = policy.adoption if policy else AdoptionPolicy.NEVER
+    if world.policy is None or world.policy.deleting:
+        # As when the grant itself is deleted: what was there before stays.
+        children = plan_children_removal(world.children, inventory, keep=False)
+    else:
+        children = plan_children(wanted, world.children, inventory, adoption=adoption)
+    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
     if subject and policy and not refusal:
@@ -84,14 +94,39 @@ def plan_grant(
     )
 
 
+def _wish(wish: WishedRole, view: PolicyView | None, place: Place) -> WishedRole:
+    """The wish, with what is to be said where the role is one that the grant's own policy makes."""
+    custom = view.policy.custom_roles if view and view.policy else ()
+    own = next((one for one in custom if one.name.lower() == wish.role.lower()), None)
+    if view is None or own is None:
+        return wish
+    definition = wished_definition(own, view.name, place)
+    if not assignable(definition, wish.scope):
+        message = (
+            f"the custom role {own.name} of AccessPolicy {view.name} cannot be assigned at {wish.scope}: add "
+            "that, or what it lies in, to its assignableScopes in the policy's spec.customRoles"
+        )
+        return replace(wish, refusal=message)
+    if own.name.lower() not in view.roles:
+        what = f"AccessPolicy {view.name} to make the custom role {own.name}; see its AzureRolesReady"
+        return replace(wish, awaited=what)
+    return wish
+
+
 def plan_grant_removal(
-    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], *, keep: bool = False
+    owner: Meta,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    *,
+    keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a grant made: bindings, then role assignments.
 
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
-    children = plan_children_removal(world.children, inventory, keep=keep)
+    children = plan_children_removal(world.children, inventory, keep=keep, adoption=adoption)
     if keep:
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=children.removals, inventory=(*kept, *children.inventory))
@@ -134,39 +169,53 @@ def _refusal(
     grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool
 ) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
+    refusal, gives_nothing = refused_unseen(grant, world, now, had=had)
     view = world.policy
+    if refusal or view is None or view.policy is None:
+        return refusal, gives_nothing
+    given = view.policy.ceiling
+    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(
+        grant, given, now
+    )
+    if too_much:
+        return too_much, too_much.severity is Severity.STALLED
+    if view.subject is None:
+        message = f"waiting for AccessPolicy {grant.policy} to have its subject"
+        # Whoever had the access before has it still.
+        return replace(_of_policy(Severity.WAITING, "SubjectNotReady", message), unseen=True), False
+    return None, False
 
-    def policy(severity: Severity, reason: str, message: str) -> Finding:
-        return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
 
+def refused_unseen(
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool = False
+) -> tuple[Finding | None, bool]:
+    """What `_refusal` says without a look at Azure: such a grant's Azure roles need not be looked up."""
+    view = world.policy
     if world.namespace_ending:
         message = f"namespace {grant.meta.namespace} is being deleted"
-        return policy(Severity.WAITING, "NamespaceEnding", message), False
+        return _of_policy(Severity.WAITING, "NamespaceEnding", message), False
     given = view.policy.ceiling if view and view.policy else None
     over = expired(grant, given, now)
     if over:
         return over, True
     if view is None and had:
-        message = (
-            f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it again or delete this"
-        )
-        return policy(Severity.STALLED, POLICY_DELETED, message), True
+        message = f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it anew or delete this"
+        return _of_policy(Severity.STALLED, POLICY_DELETED, message), True
     if view is None:
         message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
-        return policy(Severity.WAITING, "PolicyNotFound", message), True
+        return _of_policy(Severity.WAITING, "PolicyNotFound", message), True
     if view.deleting:
         message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
-        return policy(Severity.STALLED, POLICY_DELETING, message), True
+        return _of_policy(Severity.STALLED, POLICY_DELETING, message), True
     if view.policy is None:
         message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
-        return policy(Severity.WAITING, "PolicyUnreadable", message), False
-    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(grant, given)
-    if too_much:
-        return too_much, too_much.severity is Severity.STALLED
-    if view.subject is None:
-        message = f"waiting for AccessPolicy {grant.policy} to have its subject"
-        return policy(Severity.WAITING, "SubjectNotReady", message), False
-    return None, False
+        return _of_policy(Severity.WAITING, "PolicyUnreadable", message), False
+    closed = ceiling.not_here(grant, given, world.namespace_labels)
+    return closed, closed is not None
+
+
+def _of_policy(severity: Severity, reason: str, message: str) -> Finding:
+    return Finding(Link.POLICY, severity, reason, message, "spec.policyRef.name")
 
 
 def _children(grant: NamespaceGrant, world: GrantWorld, subject: Subject) -> list[Child]:

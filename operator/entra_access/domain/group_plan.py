@@ -1,25 +1,20 @@
-"""The part of a policy's plan that is about the group which the policy makes: itself, members and owners."""
+"""The part of a policy's plan that is about the group which the policy makes, or takes over."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from entra_access.api.resources import (
-    POLICY_MEMBER,
-    AccessPolicy,
-    DirectorySubject,
     GroupSubject,
     Membership,
     Meta,
-    PrincipalKind,
-    Reference,
 )
-from entra_access.api.status import DriftItem, Item, Subject, System
-from entra_access.domain.approval import approved, needs_approval
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
+from entra_access.domain.adoption import ADOPTING, plan_adoption
+from entra_access.domain.adoption import PATH as NAME_PATH
 from entra_access.domain.changes import (
-    AddPrincipals,
+    AdoptGroup,
     CreateGroup,
-    RemovePrincipal,
     RestoreGroup,
     UpdateGroup,
 )
@@ -29,52 +24,18 @@ from entra_access.domain.difference import (
     PRESENT,
     Difference,
     group_words,
-    membership,
 )
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.marks import Marks
-from entra_access.domain.naming import digest, is_guid, mail_nickname
-from entra_access.domain.observed import Entry, Group, PolicyWorld, Principal, Seen
+from entra_access.domain.members_plan import Held, Memory, note_applications, plan_principals
+from entra_access.domain.naming import digest, is_adopted, mail_nickname
+from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.part import Part
-from entra_access.domain.subject_plan import Who, disabled
-from entra_access.domain.warnings import overage
+from entra_access.domain.subject_plan import Who
 
 GROUP: Final = "Group"
-MEMBER: Final = "Member"
 RESTORING: Final = "Restoring"
 SETTLING: Final = "Settling"
-
-
-@dataclass
-class _Held:
-    """Whose leaving waits, because it is not known who some of those that are wished for are.
-
-    Attributes
-    ----------
-    kinds
-        It is not known which ones of these kinds are wished for, so none of them leaves.
-    ids
-        Object ids that are wished for and could not be looked up.
-    names
-        Names and ids that the directory has not, though one who is in the group may be known by them.
-    """
-
-    kinds: set[str] = field(default_factory=set)
-    ids: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    wished: tuple[Reference, ...] = ()
-
-    def has(self, one: Principal) -> bool:
-        """Whether this one must stay for now."""
-        return one.kind in self.kinds or bool((self.ids | self.names) & {one.id, one.name.lower()})
-
-    def could_not_look_up(self, reference: Reference) -> None:
-        """Take note of a look-up that failed: an object id is one object, a name may be anybody's."""
-        # A service principal's GUID may be that of its application, which is not its object id.
-        if is_guid(reference.value) and reference.kind != PrincipalKind.SERVICE_PRINCIPAL.value:
-            self.ids.add(reference.value)
-        else:
-            self.kinds.add(reference.kind)
 
 
 def group_item(inventory: Iterable[Item]) -> Item | None:
@@ -82,9 +43,17 @@ def group_item(inventory: Iterable[Item]) -> Item | None:
     return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
 
 
+@dataclass(frozen=True)
+class GroupNames:
+    """The uniqueNames of a policy's group: of one that it makes, and of one that it takes over."""
+
+    made: str
+    adopted: str
+
+
 def plan_group(
     wish: GroupSubject,
-    unique_name: str,
+    names: GroupNames,
     world: PolicyWorld,
     inventory: tuple[Item, ...],
     now: str,
@@ -95,25 +64,26 @@ def plan_group(
     line = group_item(inventory)
     known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     who = Who()
-    _plan_group_itself(who, wish, unique_name, world, line, now)
+    _plan_group_itself(who, wish, names, world, line, now, meta)
+    adopting = any(isinstance(change, AdoptGroup) for change in who.additions)
     creating = any(isinstance(change, CreateGroup) for change in who.additions)
     group_id = None if creating else known or None
     # What was put into another group says nothing of this one.
-    memory = _Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
+    memory = Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
     who.unseen = True
-    if not creating and (group_id is None or world.group is None):
+    if adopting or (not creating and (group_id is None or world.group is None)):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
         who.alone = True
         return who
     visible = isinstance(world.group, Group) and not world.group.deleted
-    members, held = Part(), _Held()
+    members, held = Part(), Held()
     if visible or creating:
-        held = _plan_principals(members, wish, world, group_id, memory)
+        held = plan_principals(members, wish, world, group_id, memory)
     if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
         _settle(who, world.group, members, line)
         return who
     if visible or creating:
-        _note_applications(members, held, wish, world, inventory, group_id)
+        note_applications(members, held, wish, world, inventory, group_id)
     who.additions += members.additions
     who.removals += members.removals
     who.inventory += members.inventory
@@ -123,7 +93,9 @@ def plan_group(
     faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
     who.unseen = faults or not (visible or creating)
     who.count = members.count
-    who.subject = Subject("Group", group_id or "", who.name)
+    seen = world.group if isinstance(world.group, Group) else None
+    adopted = is_adopted(seen.unique_name) if seen else bool(line and line.adopted and not creating)
+    who.subject = Subject("Group", group_id or "", who.name, ADOPTED if adopted else "Created")
     return who
 
 
@@ -142,7 +114,8 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
     """Restore the group, or see off those who must leave it, before anything is given to it."""
     told = line is not None and line.id == group.id
     who.alone = True
-    who.subject = Subject("Group", group.id, group.display_name) if told else None
+    origin = ADOPTED if is_adopted(group.unique_name) else "Created"
+    who.subject = Subject("Group", group.id, group.display_name, origin) if told else None
     who.differences += members.differences
     if members.removals:
         message = f"those who are no members any more leave group {group.display_name} first"
@@ -160,7 +133,13 @@ def group_mark(display_name: str, nickname: str, description: str | None) -> str
 
 
 def _plan_group_itself(
-    part: Part, wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
+    part: Part,
+    wish: GroupSubject,
+    names: GroupNames,
+    world: PolicyWorld,
+    line: Item | None,
+    now: str,
+    meta: Meta,
 ) -> None:
     """The group itself: made, restored, renamed or found as it should be."""
     since = line.since if line else now
@@ -172,11 +151,16 @@ def _plan_group_itself(
             part.findings.append(fault.finding(Link.SUBJECT, observing=True))
             part.inventory += [line] if line else []
         case None:
-            refusal = _refused_name(wish, world)
-            if refusal:
-                part.findings.append(refusal)
+            refusal = _claimed(wish, world)
+            found = None if refusal else plan_adoption(wish, meta, names.adopted, world)
+            if refusal or isinstance(found, Finding):
+                part.findings += [one for one in (refusal, found) if isinstance(one, Finding)]
+            elif found:
+                part.additions.append(found)
+                message = f"group {found.display_name} ({found.group_id}) is being taken over"
+                part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, ADOPTING, message))
             else:
-                create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
+                create = CreateGroup(names.made, wish.display_name, nickname, wish.description)
                 part.additions.append(create)
                 part.name = wish.display_name
                 gone = bool(line and line.id)
@@ -188,12 +172,18 @@ def _plan_group_itself(
             item = DriftItem(System.ENTRA, words, "", PRESENT, DELETED)
             part.differences.append(Difference(item, restore, foreign=bool(line and line.id == group.id)))
             known = line.applied if line else ""
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=known))
+            part.inventory.append(_line_of(group, since, known))
             message = f"the deleted group {group.display_name} is being restored"
             part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
         case Group() as group:
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since, applied=mark))
+            part.inventory.append(_line_of(group, since, mark))
             _plan_attributes(part, wish, nickname, group, world, foreign=bool(line and line.applied == mark))
+
+
+def _line_of(group: Group, since: str, applied: str) -> Item:
+    """The inventory's line. The group's own uniqueName tells whether it was there before its policy."""
+    origin = ADOPTED if is_adopted(group.unique_name) else ""
+    return Item(System.ENTRA, GROUP, group.unique_name, group.id, since, origin, applied)
 
 
 def _plan_attributes(
@@ -226,261 +216,24 @@ def _plan_attributes(
         ]
 
 
-def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
-    """Why the group may not have the wished name: another policy's, or somebody's, has it."""
-
-    def refused(reason: str, message: str) -> Finding:
-        path = "spec.subject.group.displayName"
-        return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
-
+def _claimed(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Another policy has the wished name, or whether somebody has it is not seen."""
     if world.claimant:
         message = f"AccessPolicy {world.claimant} has the group {wish.display_name}; choose another name"
-        return refused("GroupClaimed", message)
+        return Finding(Link.SUBJECT, Severity.STALLED, "GroupClaimed", message, NAME_PATH)
     if isinstance(world.namesakes, Fault):
         return world.namesakes.finding(Link.SUBJECT)
-    if world.namesakes:
-        ids = ", ".join(sorted(group.id for group in world.namesakes))
-        message = (
-            f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
-            "choose another name, or rename or delete that group"
-        )
-        return refused("GroupExists", message)
     return None
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """What earlier passes know: whom the operator has put into the group, which is called `group`."""
-
-    meta: Meta
-    put_in: Marks
-    group: str
-
-
-def _plan_principals(
-    part: Part, wish: GroupSubject, world: PolicyWorld, group_id: str | None, memory: _Memory
-) -> _Held:
-    """Members and owners of the group, as far as the membership mode lets us. Returns which members stay."""
-    exact, held = wish.membership is Membership.EXACT, _Held()
-    if wish.membership is not Membership.UNMANAGED:
-        wanted = _resolve(part, held, "members", wish.members, world)
-        part.count = _plan_relation(
-            part, held, "members", wanted, world.members, group_id, memory, exact=exact
-        )
-    elif not isinstance(world.members, Fault):
-        part.count = len(world.members)
-    of_owners = _Held()
-    owners = _resolve(part, of_owners, "owners", wish.owners, world)
-    _plan_relation(part, of_owners, "owners", owners, world.owners, group_id, memory, exact=exact)
-    return held
-
-
-def _note_applications(
-    members: Part,
-    held: _Held,
-    wish: GroupSubject,
-    world: PolicyWorld,
-    inventory: tuple[Item, ...],
-    group_id: str | None,
-) -> None:
-    """Write down which service principals are members, and take out those written down that must leave.
-
-    Graph's list of members leaves service principals out, so one that is no longer wished for may be there
-    and not be seen. Source: https://learn.microsoft.com/graph/api/group-list-members, "known issue".
-    """
-    if wish.membership is not Membership.EXACT or isinstance(world.members, Fault):
-        return
-    applications = [one for one in wish.members if one.kind == PrincipalKind.SERVICE_PRINCIPAL.value]
-    found = {one: world.principals.get(one) for one in applications}
-    wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
-    members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
-    listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
-    # One that is wished for and cannot be found just now is not one that must leave.
-    wished = {str(one) for one in wish.members}
-    members.removals += [
-        one
-        for one in leave_unseen(group_id or "", inventory)
-        if group_id
-        and one.id not in listed
-        and one.name not in wished
-        and not held.has(Principal(one.id, PrincipalKind.SERVICE_PRINCIPAL.value))
-    ]
-
-
-def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincipal]:
-    """What takes out the service principals that are written down as members, shown by a list or not."""
-    lines = {line.id: line for line in inventory if line.kind == MEMBER and line.id}
-    return [RemovePrincipal(group_id, "members", one, line.name) for one, line in lines.items()]
-
-
-def _plan_relation(
-    part: Part,
-    held: _Held,
-    relation: str,
-    wanted: dict[str, Reference],
-    seen: Seen[tuple[Principal, ...]],
-    group_id: str | None,
-    memory: _Memory,
-    *,
-    exact: bool,
-) -> int | None:
-    """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
-    if isinstance(seen, Fault):
-        part.unseen = True
-        part.findings.append(seen.finding(Link.MEMBERS, observing=True))
-        return None
-    current = {principal.id for principal in seen}
-    adding = sorted(wanted.keys() - current)
-    # Service principals in a call of their own: it needs a permission that the operator may not have.
-    applications = [one for one in adding if wanted[one].kind == PrincipalKind.SERVICE_PRINCIPAL.value]
-    for ids in ([one for one in adding if one not in applications], applications):
-        if ids:
-            names = tuple(wanted[one].value for one in ids)
-            change = AddPrincipals(group_id, relation, tuple(ids), names)
-            part.additions.append(change)
-            part.differences += _missing(change, wanted, memory)
-    part.entries += [Entry(relation, str(ref), one, one in current) for one, ref in wanted.items()]
-    leaving = [one for one in seen if one.id not in wanted]
-    part.unseen = part.unseen or any(one.kind in held.kinds for one in leaving)
-    leaving = [one for one in leaving if exact and group_id and not held.has(one)]
-    if relation == "owners" and not wanted:
-        leaving = _but_one_user(part, seen, leaving)
-    leaving = _approved(part, relation, held.wished, seen, leaving, memory)
-    for one in leaving:
-        name = one.name or one.display_name or one.id
-        removal = RemovePrincipal(group_id or "", relation, one.id, name)
-        part.removals.append(removal)
-        foreign = memory.put_in.known and not memory.put_in.has(relation, one.id)
-        item = membership(memory.group, relation, name, wished=False)
-        part.differences.append(Difference(item, removal, foreign))
-    part.stays |= {(relation, one.id) for one in seen if one.id not in wanted and one not in leaving}
-    return len(current | wanted.keys()) - len(leaving)
-
-
-def _missing(change: AddPrincipals, wanted: dict[str, Reference], memory: _Memory) -> list[Difference]:
-    """Who is to be added, and who of them was there before."""
-    return [
-        Difference(
-            membership(memory.group, change.relation, wanted[one].value, wished=True),
-            change,
-            foreign=memory.put_in.had(change.relation, str(wanted[one]), one),
-        )
-        for one in change.ids
-    ]
-
-
-def _approved(
-    part: Part,
-    relation: str,
-    wished: tuple[Reference, ...],
-    seen: tuple[Principal, ...],
-    leaving: list[Principal],
-    memory: _Memory,
-) -> list[Principal]:
-    """Without those who may not leave yet.
-
-    More than half of those whom the operator has put in would leave, and nobody took the wish for them back:
-    then a name stands for somebody else now, or another policy's group is another one.
-    """
-    put_in, texts = memory.put_in, [str(one) for one in wished]
-    resolved = [one for one in leaving if put_in.wished(relation, one.id, texts)]
-    all_put_in = sum(put_in.has(relation, one.id) for one in seen)
-    ids = [one.id for one in resolved]
-    if 2 * len(resolved) <= all_put_in or approved(memory.meta, ids):
-        return leaving
-    names = ", ".join(sorted(one.name or one.display_name or one.id for one in resolved)[:10])
+def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Why a group of ours may not be renamed so: another policy's, or somebody's, has that name."""
+    refusal = _claimed(wish, world)
+    if refusal or isinstance(world.namesakes, Fault) or not world.namesakes:
+        return refusal
+    ids = ", ".join(sorted(group.id for group in world.namesakes))
     message = (
-        f"{len(resolved)} of {all_put_in} {relation} would leave, although the spec has not changed: {names}"
+        f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
+        "choose another name, or rename or delete that group"
     )
-    path = f"spec.subject.group.{relation}"
-    part.findings.append(needs_approval(memory.meta, Link.MEMBERS, ids, message, path))
-    return [one for one in leaving if one not in resolved]
-
-
-def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
-    """Entra keeps a group's last owner that is a user, so one of them stays where none is wished for.
-
-    Source: https://learn.microsoft.com/graph/api/group-delete-owners
-    """
-    users = [principal for principal in seen if principal.kind == PrincipalKind.USER.value]
-    if not users or any(user not in leaving for user in users):
-        return leaving
-    stays = min(users, key=lambda user: user.id)
-    message = (
-        f"owner {stays.name or stays.id} stays: Entra keeps a group's last owner; name another under owners"
-    )
-    part.findings.append(Finding(Link.MEMBERS, Severity.NOTE, "LastOwnerStays", message))
-    return [principal for principal in leaving if principal != stays]
-
-
-def _resolve(
-    part: Part, held: _Held, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
-) -> dict[str, Reference]:
-    """The references by object id. Who could be one that is not known now is `held`."""
-    wanted: dict[str, Reference] = {}
-    held.wished = wished
-    for index, reference in enumerate(wished):
-        path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
-        match _found(reference, world, path):
-            case Principal() as principal:
-                wanted[principal.id] = reference
-                part.findings += _overage(reference, principal, world, path)
-                part.findings += [] if principal.enabled else [disabled(principal, Link.MEMBERS, path)]
-            case Fault() as fault:
-                held.could_not_look_up(reference)
-                part.findings.append(fault.finding(Link.MEMBERS))
-            case Finding() as finding:
-                # Which group that is nobody knows now, or only its id.
-                if reference.kind == POLICY_MEMBER:
-                    held.kinds.add(PrincipalKind.GROUP.value)
-                else:
-                    held.ids.add(reference.value)
-                part.findings.append(finding)
-            case _:
-                held.names.add(reference.value)
-                message = f"there is no {reference} in the directory; correct it, or create it there"
-                part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
-    return wanted
-
-
-def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:
-    groups = {POLICY_MEMBER, PrincipalKind.GROUP.value}
-    if reference.kind in groups and reference.value in world.cycles:
-        message = (
-            f"its group would be a member of itself: {world.cycles[reference.value]}; take one of them out"
-        )
-        return Finding(Link.MEMBERS, Severity.STALLED, "MembershipCycle", message, path)
-    if reference.kind == POLICY_MEMBER:
-        return _group_of_policy(reference.value, world, path)
-    return world.principals.get(reference)
-
-
-def _group_of_policy(name: str, world: PolicyWorld, path: str) -> Principal | Finding:
-    """The group of another AccessPolicy, or why it is not known."""
-
-    def finding(severity: Severity, reason: str, message: str) -> Finding:
-        return Finding(Link.MEMBERS, severity, reason, message, path)
-
-    view = world.policies.get(name)
-    if view is None or view.deleting:
-        state = "is being deleted" if view else "does not exist"
-        return finding(Severity.WAITING, "PolicyNotFound", f"waiting for AccessPolicy {name}, which {state}")
-    if view.policy and not _has_group(view.policy):
-        message = f"AccessPolicy {name} has no group that could be a member; name its subject itself"
-        return finding(Severity.STALLED, "PolicyHasNoGroup", message)
-    if view.subject is None or view.subject.kind != "Group":
-        message = f"waiting for AccessPolicy {name} to have its group"
-        return finding(Severity.WAITING, "PolicyNotReady", message)
-    return Principal(view.subject.object_id, PrincipalKind.GROUP.value)
-
-
-def _has_group(policy: AccessPolicy) -> bool:
-    subject = policy.subject
-    return isinstance(subject, GroupSubject) or (
-        isinstance(subject, DirectorySubject) and subject.reference.kind == PrincipalKind.GROUP.value
-    )
-
-
-def _overage(reference: Reference, principal: Principal, world: PolicyWorld, path: str) -> list[Finding]:
-    finding = overage(principal.id, str(reference), world.groups_of, Link.MEMBERS, path)
-    return [finding] if finding else []
+    return Finding(Link.SUBJECT, Severity.STALLED, "GroupExists", message, NAME_PATH)

@@ -1,12 +1,23 @@
 """Lines of the inventory that are written before what they tell of is made."""
 
-from entra_access.api.status import Item, System
-from entra_access.domain.changes import AddPrincipals, AssignRole, Change, CreateGroup, DefineRole
+from dataclasses import replace
+
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT
+from entra_access.api.status import ADOPTED, Item, System
+from entra_access.domain.changes import (
+    AddPrincipals,
+    ApplyChild,
+    AssignRole,
+    Change,
+    CreateGroup,
+    DefineRole,
+)
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.group_plan import GROUP, MEMBER, group_item
+from entra_access.domain.group_plan import GROUP, group_item
+from entra_access.domain.members_plan import MEMBER
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan
+from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT
 
 
@@ -14,7 +25,8 @@ def announced(plan: Plan, inventory: tuple[Item, ...], place: Place, now: str) -
     """What must be in the inventory before it is made, and is not.
 
     A group, because a new one can stay invisible for a while; a custom role, a role assignment far from the
-    cluster and a service principal as a member, because nothing but the inventory tells where to look for it.
+    cluster, a service principal as a member and a service account with its token, because nothing but the
+    inventory tells where to look for it: no watch shows Secrets.
     """
     known = {item.id.lower() for item in inventory if item.id}
     lines = [_line(change, inventory, place, now) for change in plan.changes]
@@ -28,9 +40,13 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case CreateGroup() if group_item(inventory) is None:
             return Item(System.ENTRA, GROUP, change.unique_name, since=now)
         case DefineRole():
-            return definition_item(change.definition, now)
+            line = definition_item(change.definition, "")
+            return replace(line, origin=ADOPTED) if change.adopted else line
         case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
             name = assignment_name(change.scope, principal, change.role_id)
             return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))
+        case ApplyChild(child, None) if child.ref.kind in {SECRET, SERVICE_ACCOUNT}:
+            line = child_item(child.ref, "")
+            return None if line.key in {item.key for item in inventory} else line
         case _:
             return None

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Reference
-from entra_access.api.status import Subject
-from entra_access.domain.children import SeenChild
+from entra_access.api.status import Item, Subject
+from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
 
 T = TypeVar("T")
@@ -15,7 +15,11 @@ Seen: TypeAlias = T | Fault
 
 @dataclass(frozen=True)
 class Group:
-    """An Entra group. `deleted`: it lies among the deleted items, from where it can be restored."""
+    """An Entra group.
+
+    `deleted`: it lies among the deleted items, from where it can be restored. `obstacle`: why it cannot be
+    one that a policy looks after.
+    """
 
     id: str
     unique_name: str
@@ -23,6 +27,7 @@ class Group:
     mail_nickname: str
     description: str | None
     deleted: bool = False
+    obstacle: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Principal:
         A group that can be given access: Azure and Kubernetes take security groups only.
     enabled
         A user who can sign in.
+    unified
+        A Microsoft 365 group, which can be no member of another group.
     """
 
     id: str
@@ -47,6 +54,7 @@ class Principal:
     display_name: str = ""
     guest: bool = False
     security: bool = True
+    unified: bool = False
     enabled: bool = True
 
 
@@ -126,9 +134,22 @@ class ClusterFacts:
     azure_rbac: bool | None = None
 
 
+class Whom(NamedTuple):
+    """A subject as RBAC names it."""
+
+    kind: str
+    name: str
+    namespace: str
+
+
+def whom(subject: Subject) -> Whom:
+    """How RBAC names a policy's subject."""
+    return Whom(subject.kind, subject.rbac_name, subject.namespace)
+
+
 @dataclass(frozen=True)
 class ForeignBinding:
-    """A binding of a policy's subject that the operator did not make.
+    """A binding that the operator did not make.
 
     `name` is as ``RoleBinding apps/mine``, `role` as ``ClusterRole edit``; `made_by` is a field manager.
     """
@@ -141,11 +162,12 @@ class ForeignBinding:
 
 @dataclass(frozen=True)
 class Namespace:
-    """What is known of a namespace."""
+    """What is known of a namespace, as it was at a resource version."""
 
     labels: Mapping[str, str]
     ending: bool
     uid: str = field(default="", compare=False)
+    version: str = field(default="0", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +184,8 @@ class AzureWorld:
         Those at other scopes that matter, by the scope in lower case.
     claimed
         ARM ids, in lower case, of assignments that another resource of ours wants too.
+    claims_known
+        Everybody of ours has said what they want, so that what nobody claims nobody wants.
     facts
         What the cluster is.
     """
@@ -170,6 +194,7 @@ class AzureWorld:
     assignments: Seen[tuple[Assignment, ...]] = ()
     elsewhere: Mapping[str, Seen[tuple[Assignment, ...]]] = field(default_factory=dict)
     claimed: frozenset[str] = frozenset()
+    claims_known: bool = True
     facts: ClusterFacts = field(default_factory=ClusterFacts)
 
 
@@ -185,11 +210,14 @@ class AccountWorld:
         It was made by this policy.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
+    taken
+        Why the Secret cannot be made: what is there by its name; empty where nothing is in the way.
     """
 
     there: Seen[str | None] = None
     ours: bool = False
     token_for: Seen[str | None] = None
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +230,8 @@ class PolicyWorld(AzureWorld):
         The group with the policy's uniqueName; None where there is certainly none.
     namesakes
         Other groups with the wished display name; looked for only when the group is to be made or renamed.
+    candidate
+        The group that a policy names by annotation as the one that is to become its group.
     claimant
         The name of another AccessPolicy that has the wished display name, if there is one.
     principals
@@ -213,13 +243,18 @@ class PolicyWorld(AzureWorld):
     groups_of
         In how many groups each service principal is, by object id.
     shadows
-        Bindings of the policy's subject that another hand made.
+        The bindings that other hands made, by whom they are for.
+    definition_owners
+        The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
-        The policy's custom roles by name, and the GUIDs of others that have such a name.
+        The policy's custom roles by name, and others that have such a name.
+    unread
+        The inventory's lines of objects that the operator may not look at.
     """
 
     group: Seen[Group | None] = None
     namesakes: Seen[tuple[Group, ...]] = ()
+    candidate: Seen[Group | None] = None
     claimant: str | None = None
     members: Seen[tuple[Principal, ...]] = ()
     owners: Seen[tuple[Principal, ...]] = ()
@@ -229,22 +264,36 @@ class PolicyWorld(AzureWorld):
     groups_of: Mapping[str, int] = field(default_factory=dict)
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
-    definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
+    definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
-    shadows: tuple[ForeignBinding, ...] = ()
+    shadows: Mapping[Whom, Mapping[ChildRef, ForeignBinding]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What others need to know of a policy. `unreadable` says why the spec cannot be used."""
+    """What others need to know of a policy.
+
+    Attributes
+    ----------
+    unreadable
+        Why the spec cannot be used.
+    subject
+        Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
+        what the spec allows now was not meant for them.
+    roles
+        The GUIDs of the custom roles that it has made, by name in lower case.
+    """
 
     name: str
     deleting: bool
     policy: AccessPolicy | None
     unreadable: str
     subject: Subject | None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

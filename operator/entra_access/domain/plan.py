@@ -7,7 +7,8 @@ The plan of a policy is in `policy_plan`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from entra_access.api.status import DriftItem, Item, Subject, System
+from entra_access.api.resources import AdoptionPolicy
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReleaseChild, ReplaceChild
 from entra_access.domain.children import (
     UNCHANGEABLE,
@@ -17,6 +18,7 @@ from entra_access.domain.children import (
     by_ref,
     differences,
     drift_of,
+    gives_all,
     order_of_going,
 )
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
@@ -72,6 +74,11 @@ class Plan:
     entries: tuple[Entry, ...] | None = None
     stays: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def compared(self) -> bool:
+        """Whether what is wished for was compared with what is there; else all of that stays as it is."""
+        return bool(self.counts)
+
 
 @dataclass(frozen=True)
 class ChildPlan:
@@ -83,9 +90,20 @@ class ChildPlan:
     inventory: tuple[Item, ...]
 
 
-def child_item(ref: ChildRef, uid: str) -> Item:
+def child_item(ref: ChildRef, uid: str, *, adopted: bool = False) -> Item:
     """The line of the inventory for a Role or binding."""
-    return Item(System.KUBERNETES, ref.kind.kind, ref.path, uid)
+    return Item(System.KUBERNETES, ref.kind.kind, ref.path, uid, origin=ADOPTED if adopted else "")
+
+
+def _line_adopted(lines: Mapping[tuple[str, str], Item], ref: ChildRef) -> bool:
+    line = lines.get((ref.kind.kind, ref.path))
+    return line is not None and line.adopted
+
+
+def _is_adopted(seen: SeenChild, line: Item | None, adoption: AdoptionPolicy) -> bool:
+    if line and line.id:
+        return line.adopted
+    return adoption is not AdoptionPolicy.NEVER and seen.adopted and not seen.owners
 
 
 def plan_children(
@@ -93,30 +111,45 @@ def plan_children(
     seen: Iterable[SeenChild],
     inventory: Iterable[Item],
     anew: frozenset[ChildRef] = frozenset(),
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> ChildPlan:
-    """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again."""
+    """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again.
+
+    What was adopted says the inventory. Only of what it does not know the annotation is believed, and only
+    where things may be adopted: anybody may write one, and what is adopted stays when its resource goes.
+    """
+    inventory = tuple(inventory)
+    lines = {(i.kind, i.name): i for i in inventory if i.system is System.KUBERNETES}
     there = by_ref(seen)
     known = {(item.kind, item.name) for item in inventory if item.system is System.KUBERNETES and item.id}
     additions: list[Change] = []
     found: list[Difference] = []
     wanted_refs = set()
-    for child in wanted:
+    adopted: set[ChildRef] = set()
+    coming = set()
+    for wish in wanted:
+        child = wish
         wanted_refs.add(child.ref)
         one = there.get(child.ref)
         if one is None:
-            made = ApplyChild(child, None)
+            made = ApplyChild(child, None, adoption=adoption)
             additions.append(made)
+            coming.add(child_item(child.ref, "").key)
             # Kubernetes does not record who deleted it.
             foreign = (child.ref.kind.kind, child.ref.path) in known
             item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, DELETED if foreign else ABSENT)
             found.append(Difference(item, made, foreign))
             continue
+        line = lines.get((child.ref.kind.kind, child.ref.path))
+        if _is_adopted(one, line, adoption):
+            child = replace(wish, adopted=True)
+            adopted.add(child.ref)
         different = {name for name, _, _ in differences(child, one)}
         if different & UNCHANGEABLE or child.ref in anew or (different and child.account):
             made = ApplyChild(child, None)
             additions += [ReplaceChild(child.ref, one.uid), made]
         elif different:
-            made = ApplyChild(child, one.uid, marks_only=not different & child.content().keys())
+            made = ApplyChild(child, one.uid, complete=gives_all(child, one))
             additions.append(made)
         else:
             continue
@@ -125,23 +158,43 @@ def plan_children(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
     removals: tuple[Change, ...] = tuple(DeleteChild(c.ref, c.uid) for c in leaving)
-    return ChildPlan(
-        tuple(additions), removals, tuple(found), tuple(child_item(c.ref, c.uid) for c in there.values())
+    kept = tuple(
+        child_item(c.ref, c.uid, adopted=c.ref in adopted or _line_adopted(lines, c.ref))
+        for c in there.values()
     )
+    kept += tuple(one for one in still_to_come(inventory, there) if one.key in coming)
+    return ChildPlan(tuple(additions), removals, tuple(found), kept)
 
 
-def plan_children_removal(seen: Iterable[SeenChild], inventory: Iterable[Item], *, keep: bool) -> ChildPlan:
+def plan_children_removal(
+    seen: Iterable[SeenChild],
+    inventory: Iterable[Item],
+    *,
+    keep: bool,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+) -> ChildPlan:
     """Take away Roles and bindings, but let go of what was adopted, and with `keep` of all of them."""
     lines = tuple(inventory)
-    plan = plan_children((), seen, lines)
-    adopted = {(i.kind, i.name) for i in lines if i.system is System.KUBERNETES and i.adopted}
+    there = tuple(seen)
+    plan = plan_children((), there, lines)
+    known = {(i.kind, i.name): i for i in lines if i.system is System.KUBERNETES}
+    adopted = {
+        one.ref for one in there if _is_adopted(one, known.get((one.ref.kind.kind, one.ref.path)), adoption)
+    }
     removals = tuple(
         ReleaseChild(change.ref, change.uid)
-        if isinstance(change, DeleteChild) and (keep or (change.ref.kind.kind, change.ref.path) in adopted)
+        if isinstance(change, DeleteChild) and (keep or change.ref in adopted)
         else change
         for change in plan.removals
     )
     return replace(plan, removals=removals)
+
+
+def still_to_come(inventory: Iterable[Item], there: Iterable[ChildRef]) -> list[Item]:
+    """The lines of what was about to be made and is not seen to be there."""
+    seen = {child_item(ref, "").key for ref in there}
+    lines = (item for item in inventory if item.system is System.KUBERNETES and not item.id)
+    return [item for item in lines if item.key not in seen]
 
 
 def missing_cluster_roles(names: Iterable[str], existing: frozenset[str], path: str) -> list[Finding]:

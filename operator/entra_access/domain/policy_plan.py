@@ -6,6 +6,7 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -19,10 +20,11 @@ from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.foreign_plan import plan_foreign, satisfied
-from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
+from entra_access.domain.group_plan import GroupNames, group_item, plan_group
 from entra_access.domain.marks import Marks
-from entra_access.domain.naming import unique_name
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.members_plan import leave_unseen
+from entra_access.domain.naming import adopted_name, is_adopted, unique_name
+from entra_access.domain.observed import Group, PolicyWorld, whom
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
@@ -48,8 +50,9 @@ def plan_policy(
     """
     match policy.subject:
         case GroupSubject() as wish:
-            name = unique_name(place.owner_id, policy.meta.name)
-            who = plan_group(wish, name, world, inventory, now, put_in or Marks(), policy.meta)
+            owner, name = place.owner_id, policy.meta.name
+            names = GroupNames(unique_name(owner, name), adopted_name(owner, name))
+            who = plan_group(wish, names, world, inventory, now, put_in or Marks(), policy.meta)
         case DirectorySubject() as wish:
             who = plan_directory_subject(policy, wish, world, known)
         case ServiceAccountSubject() as wish:
@@ -73,7 +76,7 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
     children = [child_item(child.ref, child.uid) for child in world.children]
     in_azure = [item for item in inventory if item.system is System.AZURE]
-    kept = (*who.inventory, *in_azure, *children)
+    kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
     return Plan(
         tuple(who.additions),
@@ -98,7 +101,7 @@ def _whole(
 ) -> Plan:
     """The plan for a subject that is known, or is the group which this plan makes."""
     access = plan_access(policy, place, world, subject)
-    custom = plan_definitions(policy.custom_roles, policy.meta, place, world, inventory, now)
+    custom = plan_definitions(policy.custom_roles, policy.meta, place, world, inventory, now, policy.adoption)
     wishes = [
         WishedRole(f"spec.azureRoles[{index}].role", one.role, place.scope(one.scope))
         for index, one in enumerate(policy.azure_roles)
@@ -107,10 +110,10 @@ def _whole(
         replace(one, refusal=custom.refusal(one.role, one.scope)) for one in (*wishes, *access.azure_roles)
     ]
     own = replace(world, roles={**world.roles, **custom.roles(one.role for one in wishes)})
-    roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory)
+    roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
-    children = plan_children(who.children + access.children, live, inventory, who.replaced)
+    children = plan_children(who.children + access.children, live, inventory, who.replaced, policy.adoption)
     satisfying = satisfied(roles, world, subject.object_id)
     remove = policy.foreign_assignments is ForeignAssignments.REMOVE
     foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
@@ -133,7 +136,13 @@ def _whole(
         ),
         subject=subject,
         counts=counts,
-        inventory=(*who.inventory, *custom.inventory, *roles.inventory, *children.inventory),
+        inventory=(
+            *who.inventory,
+            *custom.inventory,
+            *roles.inventory,
+            *children.inventory,
+            *world.unread,
+        ),
         summary=_summary(subject, counts),
         claims=roles.claims,
         gone=gone,
@@ -144,11 +153,11 @@ def _whole(
 
 def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
     """What others let the subject do: told of, and not touched."""
-    whom = f"{subject.kind} {subject.display_name}"
+    words = f"{subject.kind} {subject.display_name}"
     found = []
-    for one in world.shadows:
-        given = f"{whom} has {one.role}"
-        item = DriftItem(System.KUBERNETES, one.name, "subjects", f"not {whom}", given, one.made_by, one.made)
+    for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
+        said = ("subjects", f"not {words}", f"{words} has {one.role}")
+        item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
         found.append(Difference(item, foreign=True))
     return found
 
@@ -184,7 +193,9 @@ def _former_group(
     lines = {item.id.lower() for item in inventory if item.system is System.ENTRA and item.id}
     match world.group:
         case Group(deleted=False) as group if group.id != subject.object_id and group_item(inventory):
-            return _delete(group, inventory), frozenset()
+            # One that was there before stays, and is not looked after any more.
+            adopted = is_adopted(group.unique_name)
+            return ([], frozenset(lines)) if adopted else (_delete(group, inventory), frozenset())
         case Fault():
             return [], frozenset()
         case _:
@@ -232,6 +243,7 @@ def plan_policy_removal(
     now: str,
     *,
     keep: bool = False,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
 
@@ -244,20 +256,20 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False)
+    children = plan_children_removal(world.children, inventory, keep=False, adoption=adoption)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
     custom = plan_definitions((), owner, place, world, inventory, now)
     changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
-    adopted = line is not None and line.adopted
-    if isinstance(world.group, Group) and not world.group.deleted and not adopted:
-        changes += _delete(world.group, inventory)
+    group = world.group if isinstance(world.group, Group) else None
+    if group and not group.deleted and not is_adopted(group.unique_name):
+        changes += _delete(group, inventory)
     name = world.group.display_name if isinstance(world.group, Group) else ""
     lines = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
     return Plan(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*lines, *roles.inventory, *children.inventory),
+        inventory=(*lines, *roles.inventory, *children.inventory, *world.unread),
     )

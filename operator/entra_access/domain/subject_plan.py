@@ -4,11 +4,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from entra_access.api.names import SECRET, SERVICE_ACCOUNT
-from entra_access.api.resources import AccessPolicy, DirectorySubject, PrincipalKind, ServiceAccountSubject
+from entra_access.api.resources import (
+    AccessPolicy,
+    DirectorySubject,
+    GroupSubject,
+    PrincipalKind,
+    ServiceAccountSubject,
+    SubjectSpec,
+)
 from entra_access.api.status import Subject
 from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.children import Child, ChildRef
-from entra_access.domain.faults import Fault, Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
 from entra_access.domain.naming import token_name
 from entra_access.domain.observed import PolicyWorld, Principal
 from entra_access.domain.part import Part
@@ -44,6 +51,19 @@ class Who(Part):
     replaced: frozenset[ChildRef] = frozenset()
 
 
+def is_for(wish: SubjectSpec, subject: Subject) -> bool:
+    """Whether a subject that was found once is the one that the spec asks for now."""
+    match wish:
+        case GroupSubject():
+            made = subject.origin in {"Created", "Adopted"} and not subject.reference
+            return subject.kind == "Group" and made
+        case DirectorySubject():
+            return subject.reference == str(wish.reference)
+        case ServiceAccountSubject():
+            account = (SERVICE_ACCOUNT.kind, wish.namespace, wish.name)
+            return (subject.kind, subject.namespace, subject.name) == account
+
+
 def _stalled(reason: str, message: str, path: str) -> Finding:
     return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
 
@@ -59,7 +79,7 @@ def plan_directory_subject(
     match world.principals.get(reference):
         case Fault() as fault:
             who.findings.append(fault.finding(Link.SUBJECT, observing=True))
-            who.subject = known if known and known.reference == str(reference) else None
+            who.subject = known if known and is_for(wish, known) else None
         case Principal() as principal:
             refusal = _refused(wish, principal)
             other = _another(policy, wish, principal, known)
@@ -93,8 +113,8 @@ def _another(
     if approved(policy.meta, ids):
         return None
     message = (
-        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), to which all its "
-        "access would move"
+        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), and all access "
+        "would move to it"
     )
     return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
 
@@ -185,7 +205,10 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
     if account.ours or account.there is None:
         ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
         who.children.append(Child(ref, policy.meta))
-    if wish.token:
+    if wish.token and account.taken:
+        taken = Finding(Link.BINDINGS, Severity.STALLED, Taken.reason, account.taken, f"{path}.token")
+        who.findings.append(taken)
+    elif wish.token:
         token = ChildRef(SECRET, wish.namespace, token_name(wish.name))
         who.children.append(Child(token, policy.meta, account=wish.name))
         if account.token_for and account.there and account.token_for != account.there:

@@ -1,15 +1,17 @@
 """Carry out a plan. The only place from which anything but status, finalizers and events is written."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import SERVICE_ACCOUNT
-from entra_access.api.status import Item, System
+from entra_access.api.status import ADOPTED, Item, System
+from entra_access.api.times import moment
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     ApplyChild,
     AssignRole,
     Change,
@@ -23,16 +25,18 @@ from entra_access.domain.changes import (
     RestoreGroup,
     UnassignRole,
     UpdateGroup,
+    place_name,
 )
 from entra_access.domain.children import ROLE_KINDS, Child
 from entra_access.domain.definition_plan import definition_item, definition_mark
-from entra_access.domain.faults import Fault, Finding, Taken
+from entra_access.domain.faults import Denied, Fault, Finding, RoleUnknown, Severity, Taken
 from entra_access.domain.group_plan import GROUP, group_mark
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT, MADE
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
 
 
@@ -57,13 +61,20 @@ class Applier:
     """Runs plans."""
 
     def __init__(
-        self, cache: WatchCache, graph: Graph, arm: Arm, kubernetes: Kubernetes, assignments: Assignments
+        self,
+        cache: WatchCache,
+        graph: Graph,
+        arm: Arm,
+        kubernetes: Kubernetes,
+        assignments: Assignments,
+        roles: RoleIds,
     ) -> None:
         self._cache = cache
         self._graph = graph
         self._arm = arm
         self._kubernetes = kubernetes
         self._assignments = assignments
+        self._roles = roles
 
     async def run(self, plan: Plan, now: str, held: Iterable[Change] = ()) -> Applied:
         """Run the changes in their order, without those that are `held`.
@@ -83,14 +94,28 @@ class Applier:
                 await self._run_one(change, applied, now)
             except Fault as fault:
                 applied.failed.append(change)
-                applied.findings.append(fault.finding(change.link))
+                applied.findings.append(self._finding(fault, change, now))
                 if isinstance(fault, Taken) and isinstance(change, ApplyChild):
                     await self._unbind(change.child, applied)
-                if isinstance(change, CreateGroup | RestoreGroup):
+                if isinstance(change, CreateGroup | RestoreGroup | AdoptGroup):
                     break
             else:
                 applied.done.append(change)
         return applied
+
+    def _finding(self, fault: Fault, change: Change, now: str) -> Finding:
+        """What to say of a change that failed."""
+        at = moment(now)
+        if not (at and isinstance(fault, RoleUnknown) and isinstance(change, AssignRole)):
+            return fault.finding(change.link)
+        if not self._roles.unknown(change, at):
+            return fault.finding(change.link)
+        message = (
+            f"the role definition of Azure role {change.role} ({change.role_id}) does not exist, or not any "
+            f"more, or cannot be assigned at {place_name(change.scope)}; correct the role, create it, or add "
+            "to its assignable scopes"
+        )
+        return Finding(change.link, Severity.STALLED, "RoleNotFound", message, change.path)
 
     async def _unbind(self, role: Child, applied: Applied) -> None:
         """Take away our bindings to a role that somebody put in the place of ours."""
@@ -134,6 +159,14 @@ class Applier:
                 and finding.reason != Taken.reason
                 for one, finding in refused
             )
+        if isinstance(change, RemovePrincipal) and not change.application:
+            # Who lacks the permission for service principals can take people and groups out all the same.
+            refused = zip(applied.failed, applied.findings, strict=True)
+            return any(
+                finding.link is change.link
+                and not (_of_applications(one) and finding.reason == Denied.reason)
+                for one, finding in refused
+            )
         # A name that is taken says nothing of what else is to go; everything else may be in its place soon.
         hindered = {finding.link for finding in applied.findings if finding.reason != Taken.reason}
         return change.removal and change.link in hindered
@@ -152,7 +185,8 @@ class Applier:
             case DefineRole():
                 await self._arm.define(change.scope, change.definition)
                 mark = definition_mark(change.definition)
-                applied.made.append(definition_item(change.definition, now, mark))
+                line = definition_item(change.definition, now, mark)
+                applied.made.append(replace(line, origin=ADOPTED) if change.adopted else line)
             case RemoveRole():
                 await self._arm.undefine(change.definition_id)
                 applied.gone.add(change.definition_id)
@@ -180,6 +214,8 @@ class Applier:
                 applied.made.append(
                     Item(System.ENTRA, GROUP, change.unique_name, group.id, now, applied=mark)
                 )
+            case AdoptGroup():
+                await self._graph.update_group(change.group_id, {"uniqueName": change.unique_name})
             case RestoreGroup():
                 await self._graph.restore_group(change.group_id)
             case UpdateGroup():
@@ -202,15 +238,25 @@ class Applier:
         made = Assignment(name, change.scope, principal, change.role_id, change.description)
         self._assignments.unsure(assignment_id(change.scope, name))
         await self._arm.assign(made, change.principal_type)
+        self._roles.known(change)
         self._assignments.assigned(made)
         arm_id = assignment_id(change.scope, name)
         applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, arm_id, applied=MADE))
 
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref
-        body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid)
+        body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid, change.adoption)
         self._cache.put(ref.kind, body)
-        applied.made.append(child_item(ref, body["metadata"]["uid"]))
+        owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences", ())}
+        adopted = change.child.owner.uid not in owners
+        applied.made.append(child_item(ref, body["metadata"]["uid"], adopted=adopted))
+
+
+def _of_applications(change: Change) -> bool:
+    """Whether the change is of members that are service principals, and of nobody else."""
+    if isinstance(change, AddPrincipals):
+        return change.applications and change.relation == "members"
+    return isinstance(change, RemovePrincipal) and change.application and change.relation == "members"
 
 
 def _namespace(change: ApplyChild | DeleteChild) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
@@ -13,11 +13,9 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.role_ids import MISSING_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, Shared, SharedEach
-
-ROLE_ID_SECONDS: Final = 3600.0
-"""For so long the GUID of a role's name is believed."""
+from entra_access.reconcile.shared import Assignments, Shared
 
 
 class AzureReader:
@@ -28,14 +26,15 @@ class AzureReader:
         place: Place,
         arm: Arm,
         max_age: float,
+        missing_seconds: float = MISSING_SECONDS,
         changed: Callable[[list[Assignment]], None] | None = None,
     ) -> None:
         self._place = place
         self._arm = arm
-        self.assignments = Assignments(self._list, max_age, changed)
+        self.assignments = Assignments(self._list, max_age, changed, self._read_one)
         self._definitions = Shared(self._list_definitions, max_age)
         self._defined: frozenset[Definition] | None = None
-        self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
+        self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
         """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
@@ -64,10 +63,11 @@ class AzureReader:
         }
 
     async def definitions(
-        self, roles: Iterable[CustomRole], policy: str
-    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[str | None]]]:
-        """The custom roles of a policy by name, and the GUIDs of others that have such a name."""
-        wishes = {role.name: wished_definition(role, policy, self._place) for role in roles}
+        self, roles: Iterable[CustomRole], policy: str, lines: Iterable[Item]
+    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
+        """The custom roles of a policy by name, and others that have such a name."""
+        lines = tuple(lines)
+        wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
         there = await each(wishes, lambda name: self._definition(wishes[name]))
         missing = [name for name, found in there.items() if found is None]
         others = await each(missing, lambda name: self._namesake(wishes[name]))
@@ -116,6 +116,9 @@ class AzureReader:
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
 
+    async def _read_one(self, arm_id: str) -> Assignment | None:
+        return await self._arm.assignment(scope_of(arm_id), arm_id.rpartition("/")[2])
+
     async def _all_at(self, scope: str, lines: Iterable[Item]) -> tuple[Assignment, ...]:
         """What a list at the scope shows.
 
@@ -126,7 +129,7 @@ class AzureReader:
         listed = await self.assignments.get(scope, self._place.covers if cluster else _only(scope))
         known = {one.name for one in listed}
         unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
-        found = [await self._arm.assignment(scope_of(one), one.rpartition("/")[2]) for one in unlisted]
+        found = [await self._read_one(one) for one in unlisted]
         return (*listed, *(one for one in found if one))
 
     @staticmethod
@@ -135,12 +138,11 @@ class AzureReader:
 
     async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
-        for scope in (self._place.cluster_id, *scopes):
-            found = await self._role_ids.get((role.lower(), scope))
-            if found:
-                return found
-            self._role_ids.forget((role.lower(), scope))  # it may be made at any moment
-        raise Missing(role)
+        return await self.roles.get(role, (self._place.cluster_id, *scopes))
+
+    def role_made(self) -> None:
+        """The operator has made or changed a custom role: what was missing may be there."""
+        self.roles.made()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
@@ -155,9 +157,11 @@ class AzureReader:
             raise Missing(wish.name)
         return found
 
-    async def _namesake(self, wish: Definition) -> str:
-        found = await self._arm.role_id(wish.name, wish.assignable_scopes[0])
-        if found is None or found == wish.guid:
+    async def _namesake(self, wish: Definition) -> Definition:
+        scope = wish.assignable_scopes[0]
+        guid = await self._arm.role_id(wish.name, scope)
+        found = await self._arm.definition(scope, guid) if guid and guid != wish.guid else None
+        if found is None:
             raise Missing(wish.name)
         return found
 

@@ -5,14 +5,16 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
+from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
-from entra_access.domain.observed import Assignment
+from entra_access.domain.observed import Assignment, PolicyView
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.seeing import seen
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +65,26 @@ class AzureSweep:
         """
         if not self._cache.uses_directory():
             return
+        # What cannot be seen of the one says nothing of the other.
+        looks = (seen(self._look_at_roles()), seen(self._azure.look_again(self._far())))
+        faults = [one for one in await asyncio.gather(*looks) if isinstance(one, Fault)]
+        for fault in faults:
+            raise fault
+
+    async def _look_at_roles(self) -> None:
         views = self._cache.policy_views()
-        if any(view.policy and view.policy.custom_roles for view in views):
-            changed = await self._azure.changed_definitions()
-            for view in views:
-                roles = view.policy.custom_roles if view.policy else ()
-                if changed & {wished_definition(role, view.name, self._place).guid for role in roles}:
-                    self._add(self._cache.policy_key(view.name))
-        await self._azure.look_again(self._far())
+        if not any(view.policy and view.policy.custom_roles for view in views):
+            return
+        changed = await self._azure.changed_definitions()
+        for view in views:
+            if changed & self._own_definitions(view):
+                self._add(self._cache.policy_key(view.name))
+
+    def _own_definitions(self, view: PolicyView) -> set[str]:
+        roles = view.policy.custom_roles if view.policy else ()
+        adopting = view.policy is not None and view.policy.adoption is not AdoptionPolicy.NEVER
+        lines = self._cache.policy_inventory(view.name) if adopting else ()
+        return {wished_definition(role, view.name, self._place, lines).guid for role in roles}
 
     def _far(self) -> set[str]:
         """The scopes far from the cluster where something was assigned."""

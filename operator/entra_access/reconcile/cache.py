@@ -21,7 +21,10 @@ from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.claims import Claim, claimant
-from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView
+from entra_access.domain.definition_plan import made_roles, wished_definition
+from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
+from entra_access.domain.place import Place
+from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
@@ -38,6 +41,13 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class _Known(NamedTuple):
+    """Which object it is, and as of when."""
+
+    uid: str
+    version: str
 
 
 def _newer(body: Body, version: str | None) -> bool:
@@ -62,7 +72,7 @@ class WatchCache:
         self._children: dict[ChildRef, SeenChild] = {}
         self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
         self._namespaces: dict[str, Namespace] = {}
-        self._cluster_roles: dict[str, str] = {}
+        self._cluster_roles: dict[str, _Known] = {}
         self._relations = PolicyRelations()
         self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
@@ -88,9 +98,10 @@ class WatchCache:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
         return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
 
-    def shadows(self, policy: str) -> tuple[ForeignBinding, ...]:
-        """The bindings of a policy's subject that others made."""
-        return self._shadows.of(policy)
+    @property
+    def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
+        """The bindings that others made, by whom they are for."""
+        return self._shadows.bindings
 
     def namespace(self, name: str) -> Namespace | None:
         """The namespace, or None."""
@@ -127,6 +138,10 @@ class WatchCache:
 
     def identities(self, kind: Kind) -> dict[tuple[str | None, str], str]:
         """Namespace and name of each object of the kind, with the UID; for comparing with a full list."""
+        if kind is NAMESPACE:
+            return {(None, name): one.uid for name, one in self._namespaces.items()}
+        if kind is CLUSTER_ROLE:
+            return {(None, name): one.uid for name, one in self._cluster_roles.items()}
         if kind in CHILD_KINDS:
             return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
@@ -140,6 +155,20 @@ class WatchCache:
     def policy_views(self) -> list[PolicyView]:
         """What is known of all policies."""
         return list(self._views.values())
+
+    def policy_inventory(self, name: str) -> tuple[Item, ...]:
+        """What a policy's status says that it has made."""
+        return self._lines.get(name, ())
+
+    def definition_owners(self, place: Place, policy: str) -> dict[str, str]:
+        """The other policies that custom roles belong to, by GUID."""
+        found: dict[str, str] = {}
+        for view in self._views.values():
+            if view.name != policy:
+                roles = view.policy.custom_roles if view.policy else ()
+                found |= {wished_definition(one, view.name, place).guid: view.name for one in roles}
+                found |= dict.fromkeys(made_roles(self._lines.get(view.name, ())).values(), view.name)
+        return found
 
     def policy_lines(self) -> list[Item]:
         """The lines of all policies' inventories."""
@@ -191,8 +220,9 @@ class WatchCache:
             del self._namespaces[name]
             return self._policies_for(self._relations.of_namespace(name, was, None))
         concerned = set()
-        if kind is CLUSTER_ROLE and uid in {None, self._cluster_roles.get(name)}:
-            self._cluster_roles.pop(name, None)
+        role = self._cluster_roles.get(name) if kind is CLUSTER_ROLE else None
+        if role and uid in {None, role.uid}:
+            del self._cluster_roles[name]
             concerned = self._users_of_cluster_role(name)
         if kind is SERVICE_ACCOUNT:
             concerned = self._policies_for(self._relations.of_account(namespace, name))
@@ -212,7 +242,9 @@ class WatchCache:
         if old is not None and not _newer(body, old["metadata"]["resourceVersion"]):
             return set()
         self.azure_claims.expect(key, _claims_of(read_status(body)))
-        trimmed = {**body["metadata"], "managedFields": expiry_fields(body["metadata"])}
+        trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        written = expiry_fields(body["metadata"])
+        trimmed |= {"managedFields": written} if written else {}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
             return {key} | self._put_view(body)
@@ -236,7 +268,8 @@ class WatchCache:
             deleting=meta.deleting,
             policy=policy,
             unreadable=unreadable,
-            subject=subject,
+            subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
+            roles=made_roles(status.inventory),
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
@@ -314,8 +347,12 @@ class WatchCache:
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
-        found = Namespace(meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"])
         old = self._namespaces.get(meta["name"])
+        if old and not _newer(body, old.version):
+            return set()
+        found = Namespace(
+            meta.get("labels") or {}, "deletionTimestamp" in meta, meta["uid"], meta["resourceVersion"]
+        )
         self._namespaces[meta["name"]] = found
         if old == found:
             return set()
@@ -326,9 +363,11 @@ class WatchCache:
         return {Key(POLICY.kind, None, name) for name in names if name in self._views}
 
     def _put_cluster_role(self, body: Body) -> set[Key]:
-        name = body["metadata"]["name"]
-        known = name in self._cluster_roles
-        self._cluster_roles[name] = body["metadata"]["uid"]
+        meta = body["metadata"]
+        name, known = meta["name"], self._cluster_roles.get(meta["name"])
+        if known and not _newer(body, known.version):
+            return set()
+        self._cluster_roles[name] = _Known(meta["uid"], meta["resourceVersion"])
         concerned = set() if known else self._users_of_cluster_role(name)
         # One that lost its label is still known by what it was.
         ours = is_ours(body) or ChildRef(CLUSTER_ROLE, None, name) in self._children
@@ -361,8 +400,15 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
     policy = view.policy
     given = (
-        (policy.ceiling, policy.azure_roles, policy.custom_roles, policy.mode, policy.adoption)
+        (
+            policy.ceiling,
+            policy.azure_roles,
+            policy.custom_roles,
+            policy.mode,
+            policy.adoption,
+            policy.delete_policy,
+        )
         if policy
         else None
     )
-    return (view.deleting, view.unreadable, given, view.subject)
+    return (view.deleting, view.unreadable, given, view.subject, view.roles)

@@ -28,6 +28,10 @@ class AssignmentClaims(Generic[K]):
         self._noted.add(key)
         self._set(key, ids)
 
+    def noted(self, key: K) -> bool:
+        """Whether a pass has said what the resource wants."""
+        return key in self._noted
+
     def forget(self, key: K) -> None:
         """The resource is gone."""
         self._noted.discard(key)

@@ -1,7 +1,7 @@
 """Somebody changes again and again what we put right: then we come back later each time, and say so."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -51,26 +51,29 @@ class Contests(Generic[K]):
         self._records: dict[K, dict[tuple[str, str], _Record]] = {}
 
     def held(self, key: K, plan: Plan) -> Held:
-        """Which changes of a plan must wait, and what to say of them."""
+        """Which changes of a plan must wait, and what to say of them. What is newly wished for does not."""
         records, now = self._current(key), self._clock()
         if not records:
             return Held()
-        waiting, findings = [], {}
+        # One change can put several things right.
+        wished = {id(one.change) for one in plan.differences if not one.foreign}
+        waiting: dict[int, Change] = {}
+        findings = {}
         for one in plan.differences:
             record = records.get((one.item.object, one.item.field))
-            if one.change is None or not one.foreign or record is None:
+            if one.change is None or record is None or id(one.change) in wished:
                 continue
             left = record.last + record.pause - now
             if left > 0:
-                waiting.append(one.change)
+                waiting[id(one.change)] = one.change
                 findings[one.item.object] = _finding(one.change, one.item, left)
-        return Held(tuple(_with_those_before(plan.changes, waiting)), tuple(findings.values()))
+        return Held(tuple(_with_those_before(plan.changes, waiting.values())), tuple(findings.values()))
 
     def note(self, key: K, corrected: Iterable[DriftItem]) -> None:
-        """Take down what was put right."""
+        """Take down what one pass put right: a field once, however many members it has."""
         now = self._clock()
-        for item in corrected:
-            record = self._records.setdefault(key, {}).setdefault((item.object, item.field), _Record())
+        for name in {(item.object, item.field) for item in corrected}:
+            record = self._records.setdefault(key, {}).setdefault(name, _Record())
             record.times += 1
             record.last = now
 
@@ -102,7 +105,7 @@ def _finding(change: Change, item: DriftItem, left: float) -> Finding:
     return Finding(change.link, Severity.WAITING, CONTESTED, message, retry_after=left)
 
 
-def _with_those_before(changes: Iterable[Change], waiting: list[Change]) -> list[Change]:
+def _with_those_before(changes: Iterable[Change], waiting: Collection[Change]) -> list[Change]:
     """The changes that wait, with what would make room for them."""
     refs = {change.child.ref for change in waiting if isinstance(change, ApplyChild)}
     more = [change for change in changes if isinstance(change, DeleteChild) and change.ref in refs]

@@ -5,15 +5,29 @@ from dataclasses import dataclass, replace
 
 from entra_access.api.drift import DRIFTED, IN_SYNC, UNKNOWN, DriftCheck
 from entra_access.api.resources import Mode
-from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem
-from entra_access.domain.changes import Change
+from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem, System
+from entra_access.domain.adoption import ADOPTING
+from entra_access.domain.changes import Change, RemovePrincipal
 from entra_access.domain.difference import Difference, acted, differences_of
-from entra_access.domain.faults import Finding, Severity, Taken
+from entra_access.domain.faults import Finding, Link, Severity, Taken
+from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan
+from entra_access.domain.policy_plan import CREATING
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.contests import CONTESTED
 
 OBSERVE_ONLY = "ObserveOnly"
+UNDER_WAY = {RESTORING, SETTLING, CREATING, ADOPTING}
+"""What plans say of what their own changes begin or go on with."""
+_SYSTEMS = {
+    Link.SUBJECT: System.ENTRA,
+    Link.MEMBERS: System.ENTRA,
+    Link.AZURE_ROLES: System.AZURE,
+    Link.BINDINGS: System.KUBERNETES,
+    Link.POLICY: System.KUBERNETES,
+    Link.CEILING: System.AZURE,
+}
+"""Where that is what a link is about."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ def outstanding(plan: Plan, applied: Applied, mode: Mode) -> tuple[DriftItem, ..
     Who only observes is told all of it; else a wish that is not fulfilled yet is no drift.
     """
     done = {id(change) for change in applied.done}
-    refused = zip(applied.failed, applied.findings, strict=True)
+    refused = zip(applied.failed, applied.findings, strict=False)
     taken = {id(change) for change, finding in refused if finding.reason == Taken.reason}
     items = []
     for one in all_differences(plan):
@@ -75,15 +89,25 @@ def unseen(finding: Finding) -> bool:
 def drift_check(plan: Plan, applied: Applied, findings: Iterable[Finding], look: Look) -> DriftCheck:
     """What the pass found, for the status."""
     left = outstanding(plan, applied, look.mode)
-    blind = next((f for f in findings if unseen(f) and f.severity is not Severity.WAITING), None)
-    state = UNKNOWN if blind else (DRIFTED if left else IN_SYNC)
+    blind = [finding for finding in findings if unseen(finding)]
+    worst = next((finding for finding in blind if finding.severity is not Severity.WAITING), None)
+    looked = DRIFTED if left else (IN_SYNC if plan.compared else "")
     return DriftCheck(
-        state=state,
+        state=UNKNOWN if worst else looked,
         corrected=(*put_right(plan, applied), *look.untold),
         outstanding=left,
-        reason=blind.text if blind else "",
+        reason=worst.text if worst else "",
         last_good=look.last_good,
+        unseen=_unseen_systems(plan, blind),
     )
+
+
+def _unseen_systems(plan: Plan, blind: Iterable[Finding]) -> frozenset[System]:
+    """Where a pass could not look at everything."""
+    if not plan.compared:
+        return frozenset(System)
+    account = Link.AZURE_ROLES in plan.without  # Azure knows no service accounts: all of it is in the cluster
+    return frozenset(System.KUBERNETES if account else _SYSTEMS[finding.link] for finding in blind)
 
 
 def drifted(items: Sequence[DriftItem], findings: Iterable[Finding], mode: Mode) -> tuple[str, list[str]]:
@@ -111,15 +135,22 @@ def drift_text(item: DriftItem) -> str:
     return f"{item.object}: {item.field} is {item.found}{by}, and should be {item.expected}"
 
 
-def observed(changes: Iterable[Change]) -> list[Finding]:
-    """What is missing where nothing may be written: somebody must act, or change the mode."""
-    lacking: dict[str, Change] = {str(change): change for change in changes if change.gives}
-    return [
-        Finding(
-            change.link,
-            Severity.STALLED,
-            OBSERVE_ONLY,
-            f"not in place, and mode is Observe: to {text}, set spec.mode of the policy to Enforce",
-        )
-        for text, change in lacking.items()
-    ]
+def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:
+    """What a plan finds where nothing may be written: somebody must act, or change the mode.
+
+    `read_only`: because the operator was started so.
+    """
+    why, then = ("mode is Observe", "set spec.mode of the policy to Enforce")
+    if read_only:
+        why, then = "the operator was started with --observe", "start it without"
+    lacking = {str(change): change.link for change in plan.changes if _lacks(change, plan)}
+    missing = (
+        Finding(link, Severity.STALLED, OBSERVE_ONLY, f"not in place, and {why}: to {text}, {then}")
+        for text, link in lacking.items()
+    )
+    return (*(finding for finding in plan.findings if finding.reason not in UNDER_WAY), *missing)
+
+
+def _lacks(change: Change, plan: Plan) -> bool:
+    """Whether access is lacking without the change: also as long as a group is not seen as settled."""
+    return change.gives or (plan.subject is None and isinstance(change, RemovePrincipal))

@@ -6,24 +6,33 @@ from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, KINDS, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import (
+    ANNOTATION_ACCOUNT_UID,
+    ANNOTATION_ADOPT,
+    CHILD_KINDS,
+    KINDS,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     GroupSubject,
     Meta,
     NamespaceGrant,
     ServiceAccountSubject,
 )
-from entra_access.api.status import Status, System
+from entra_access.api.status import Item, Status, System
 from entra_access.domain.access_plan import matching
-from entra_access.domain.children import SeenChild, seen_child
+from entra_access.domain.children import ChildRef, SeenChild, not_made_here, seen_child
 from entra_access.domain.definition_plan import wished_definition
-from entra_access.domain.faults import Fault, Unavailable
+from entra_access.domain.faults import Denied, Fault, Unavailable
+from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
-from entra_access.domain.naming import assignment_id, token_name
+from entra_access.domain.naming import assignment_id, guid_in, token_name
 from entra_access.domain.observed import (
     AccountWorld,
     Assignment,
@@ -35,6 +44,7 @@ from entra_access.domain.observed import (
     Principal,
 )
 from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -68,20 +78,29 @@ class Gatherer:
     async def policy(self, policy: AccessPolicy, status: Status, now: datetime) -> PolicyWorld:
         """What there is for an AccessPolicy."""
         roles, scopes = self._wished_roles(policy)
+        lines = status.inventory if policy.adoption is not AdoptionPolicy.NEVER else ()
         who, azure, (definitions, others) = await asyncio.gather(
             self._who(policy, status, now),
             self._azure.world(roles, scopes, status),
-            self._azure.definitions(policy.custom_roles, policy.meta.name),
+            self._azure.definitions(policy.custom_roles, policy.meta.name, lines),
         )
         local = await self.local(policy, status)
-        return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
+        owners = self._cache.definition_owners(self._place, policy.meta.name) if any(others.values()) else {}
+        return replace(
+            local,
+            **who,
+            **azure,
+            definitions=definitions,
+            definition_namesakes=others,
+            definition_owners=owners,
+        )
 
     async def local(self, policy: AccessPolicy, status: Status) -> PolicyWorld:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
         account, token = await self._account(policy)
-        children = await self._children(policy.meta, status)
+        children, unread = await self._children(policy.meta, status)
         # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
         unknown = token and token.uid not in {child.uid for child in children}
         return PolicyWorld(
@@ -93,10 +112,11 @@ class Gatherer:
             roles=dict.fromkeys(roles, UNSEEN),
             definitions={role.name: UNSEEN for role in policy.custom_roles},
             children=(*children, token) if token and unknown else children,
+            unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
             facts=self._cluster.facts,
-            shadows=self._cache.shadows(policy.meta.name),
+            shadows=self._cache.shadows,
         )
 
     async def removal(
@@ -105,8 +125,8 @@ class Gatherer:
         """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
         assigned = await self._azure.world((), (), status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
-        children = await self._children(meta, status)
-        return PolicyWorld(group=found, children=children, **assigned)
+        children, unread = await self._children(meta, status)
+        return PolicyWorld(group=found, children=children, unread=unread, **assigned)
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
@@ -146,8 +166,10 @@ class Gatherer:
     async def _group(
         self, policy: AccessPolicy, wish: GroupSubject, status: Status, now: datetime
     ) -> dict[str, Any]:
-        group = await seen(self._directory.group(policy.meta, status, now, deleting=False))
+        adopting = wish.adoption is not AdoptionPolicy.NEVER or bool(policy.meta.annotation(ANNOTATION_ADOPT))
+        group = await seen(self._directory.group(policy.meta, status, now, deleting=False, adopting=adopting))
         live = group if isinstance(group, Group) and not group.deleted else None
+        candidate = await seen(self._directory.candidate(policy.meta)) if group is None else None
         members, owners = await self._directory.relations(live, wish)
         known = [p for those in (members, owners) if not isinstance(those, Fault) for p in those]
         # While the group itself is not seen, nothing can be done with its members.
@@ -157,6 +179,10 @@ class Gatherer:
             seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
             self._directory.principals(references, known),
         )
+        if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
+            # What there is of one that may be taken over must be as it is wished for.
+            live = next(iter(namesakes), None)
+            members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
             self._directory.with_applications(live, members, wish, principals),
@@ -166,6 +192,7 @@ class Gatherer:
         return {
             "group": group,
             "namesakes": namesakes,
+            "candidate": candidate,
             "claimant": self._cache.claimant(policy.meta.name),
             "members": members,
             "owners": owners,
@@ -189,45 +216,63 @@ class Gatherer:
             token = None  # whoever wants no tokens need not give the right to read any
         meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
         owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
-        made = None
+        made, taken = None, ""
         if token is None or isinstance(token, Fault):
             token_for = token
         else:
             annotations = token["metadata"].get("annotations") or {}
             token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
             child = seen_child(SECRET, token)
-            made = child if policy.meta.uid in {uid for _, _, uid in child.owners} else None
+            made = child if policy.meta.uid in child.owner_uids else None
+            taken = "" if made else not_made_here(child.ref, token)
         there = account if isinstance(account, Fault) else meta.get("uid")
-        return AccountWorld(there, policy.meta.uid in owners, token_for), made
+        return AccountWorld(there, policy.meta.uid in owners, token_for, taken), made
 
     # Grants
 
-    async def grant(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
+    async def grant(self, grant: NamespaceGrant, status: Status, now: datetime) -> GrantWorld:
         """What there is for a NamespaceGrant; without Azure roles the watches know all of it."""
         world = await self.grant_local(grant, status)
         if not self._cache.needs_azure(_key(grant.meta)):
             return replace(world, assignments=())
+        roles, own = self._granted_roles(grant, world, now)
+        scope = self._place.namespace_scope(grant.meta.namespace or "")
+        azure = await self._azure.world(roles, [scope], status)
+        azure["roles"] = {**world.roles, **azure["roles"], **own}
+        return replace(world, **azure)
+
+    def _granted_roles(
+        self, grant: NamespaceGrant, world: GrantWorld, now: datetime
+    ) -> tuple[set[str], dict[str, str]]:
+        """The Azure roles that must be looked up, and the GUIDs of the policy's own ones.
+
+        None where the grant is refused for what is known already, so that whoever writes such grants, with
+        whatever names in them, cannot keep Azure busy.
+        """
+        refused, _ = refused_unseen(grant, world, now)
         view = world.policy
-        ceiling = view.policy.ceiling.azure_roles if view and view.policy and view.policy.ceiling else ()
+        if refused or view is None or view.policy is None or view.policy.ceiling is None:
+            return set(), {}
+        ceiling = view.policy.ceiling.azure_roles
         plain = {one for one in grant.azure_roles if not any(same_role(one, other) for other in ceiling)}
+        if plain and not ceiling:
+            return set(), {}
         # Only a role that the ceiling has by another name needs the ceiling's roles too.
         roles = {*grant.azure_roles, *(ceiling if plain else ())}
         custom = self._roles_of(view)
         own = {one: custom[one.lower()] for one in roles if one.lower() in custom}
-        scope = self._place.namespace_scope(grant.meta.namespace or "")
-        azure = await self._azure.world(roles - own.keys(), [scope], status)
-        azure["roles"] |= own
-        return replace(world, **azure)
+        return roles - own.keys(), own
 
     async def grant_local(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
         """What there is for a NamespaceGrant in Kubernetes alone; Azure is left unseen."""
         meta = grant.meta
         namespace = self._cache.namespace(meta.namespace or "")
+        children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=self._cache.policy_view(grant.policy),
             namespace_labels=namespace.labels if namespace else {},
             namespace_ending=namespace is None or namespace.ending,
-            children=await self._children(meta, status),
+            children=children,
             cluster_roles=self._cache.cluster_roles,
             roles=dict.fromkeys(grant.azure_roles, UNSEEN),
             assignments=UNSEEN,
@@ -237,7 +282,7 @@ class Gatherer:
     async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
         """What there is of a NamespaceGrant that is going."""
         azure = await self._azure.world((), (), status)
-        children = await self._children(meta, status)
+        children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
             namespace_labels={},
@@ -251,7 +296,13 @@ class Gatherer:
         """The custom roles of the grant's own policy, by name in lower case: no looking up is needed."""
         custom = view.policy.custom_roles if view and view.policy else ()
         name = view.name if view else ""
-        return {role.name.lower(): wished_definition(role, name, self._place).guid for role in custom}
+        # One that was taken over has another GUID, which is looked up by its name.
+        taken = {item.name for item in self._cache.policy_inventory(name) if item.adopted}
+        return {
+            role.name.lower(): wished_definition(role, name, self._place).guid
+            for role in custom
+            if role.name not in taken
+        }
 
     # Both
 
@@ -260,46 +311,74 @@ class Gatherer:
         elsewhere = {scope: self._azure.latest(found, scope) for scope, found in world.elsewhere.items()}
         return {"assignments": self._azure.latest(world.assignments), "elsewhere": elsewhere}
 
+    def role_made(self) -> None:
+        """The operator has made or changed a custom role, which others may wait for."""
+        self._azure.role_made()
+
+    async def named(self, plan: Plan) -> Plan:
+        """The plan with the names of those who changed something in Azure, which tells object ids only."""
+        ids = {guid_in(one.item.changed_by) for one in plan.differences} - {None}
+        if not ids:
+            return plan
+        names = await self._directory.names(one for one in ids if one)
+        return replace(
+            plan,
+            differences=tuple(
+                replace(
+                    one,
+                    item=replace(one.item, changed_by=names.get(one.item.changed_by, one.item.changed_by)),
+                )
+                for one in plan.differences
+            ),
+        )
+
+    def claims_known(self, meta: Meta) -> bool:
+        """Whether everybody else who may want an assignment has been looked at since the start."""
+        own, everybody = _key(meta), self._cache.keys()
+        others = (key for key in everybody if key != own and self._cache.needs_azure(key))
+        return all(self._cache.azure_claims.noted(key) for key in others)
+
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""
         ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
-        subject = status.subject.object_id if status.subject else ""
         if isinstance(assignments, tuple):
-            note = self._place.note(meta)
             ids |= {
                 assignment_id(one.scope, one.name).lower()
                 for one in assignments
                 if isinstance(one, Assignment)
-                and (one.description == note or (subject and one.principal_id == subject))
             }
         return self._cache.azure_claims.of_others(_key(meta), ids)
 
     async def children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
         """What was made in the cluster for a resource."""
-        return await self._children(meta, status)
+        children, _ = await self._children(meta, status)
+        return children
 
-    async def _children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
-        """What was made in the cluster for a resource.
+    async def _children(self, meta: Meta, status: Status) -> tuple[tuple[SeenChild, ...], tuple[Item, ...]]:
+        """What was made in the cluster for a resource, and the inventory's lines of what may not be read.
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
-        hand took the label away by which the watch knows it, or it is a Secret, which no watch shows.
+        hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
+        ours by its UID, or where the inventory cannot have that: by our ownerReference.
         """
-        watched = self._cache.children(_key(meta))
-        known = {child.uid for child in watched}
-        missing = [
-            i for i in status.inventory if i.system is System.KUBERNETES and i.id and i.id not in known
-        ]
-        found = list(watched)
-        for item in missing:
-            kind, (namespace, _, name) = KINDS[item.kind], item.name.rpartition("/")
+        found, unread = list(self._cache.children(_key(meta))), []
+        known, refs = {child.uid for child in found}, {child.ref for child in found}
+        for item in status.inventory:
+            kind, (namespace, _, name) = KINDS.get(item.kind), item.name.rpartition("/")
+            if item.system is not System.KUBERNETES or kind not in {*CHILD_KINDS, SECRET} or kind is None:
+                continue
+            if item.id in known or (not item.id and ChildRef(kind, namespace or None, name) in refs):
+                continue
             body = await seen(self._kubernetes.get(kind, namespace or None, name))
-            if isinstance(body, Fault) and kind is not SECRET:
+            if isinstance(body, Denied) and kind is SECRET:
+                unread.append(item)  # that is said of the subject, where it asks for a token
+            elif isinstance(body, Fault):
                 raise body
-            if isinstance(body, Fault):
-                continue  # without the right to read it: that is said of the subject, whose token it is
-            if body and body["metadata"]["uid"] == item.id:
-                found.append(seen_child(kind, body))
-        return tuple(found)
+            elif body and body["metadata"]["uid"] not in known:
+                child = seen_child(kind, body)
+                if child.uid == item.id or meta.uid in child.owner_uids:
+                    found.append(child)
+        return tuple(found), tuple(unread)
 
 
 def _key(meta: Meta) -> Key:

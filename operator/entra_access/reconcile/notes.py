@@ -82,6 +82,7 @@ def _reason(change: Change) -> str:
     verbs = {
         "CreateGroup": "GroupCreated",
         "RestoreGroup": "GroupRestored",
+        "AdoptGroup": "GroupAdopted",
         "UpdateGroup": "GroupUpdated",
         "DeleteGroup": "GroupDeleted",
         "AddPrincipals": "MembershipAdded",
@@ -97,7 +98,7 @@ def _reason(change: Change) -> str:
 def _past(text: str) -> str:
     """What was to be done, as done: the first word is the verb."""
     verb, _, rest = text.partition(" ")
-    irregular = {"set": "set"}
+    irregular = {"set": "set", "adopt": "adopted"}
     return f"{irregular.get(verb) or verb.removesuffix('e') + 'ed'} {rest}"
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from entra_access.api.drift import merge_drift
+from entra_access.api.drift import merge_drift, not_right
 from entra_access.api.names import CLUSTER_ROLE_BINDING, GRANT, POLICY, ROLE_BINDING, Kind
 from entra_access.api.resources import Meta
 from entra_access.api.status import (
     Condition,
     ConditionType,
+    DriftItem,
     Item,
     Status,
     Subject,
@@ -18,6 +19,7 @@ from entra_access.api.status import (
     settle_conditions,
 )
 from entra_access.api.times import stamp
+from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import (
     AddPrincipals,
     ApplyChild,
@@ -38,11 +40,12 @@ from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.drifting import Look, drift_check, drifted, outstanding, unseen
+from entra_access.reconcile.drifting import Look, drift_check, drifted, unseen
 
 SHORT_PAUSE: Final = 3.0
 """The longest pause while nothing failed and only replication is awaited, which takes seconds as a rule."""
-EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING}
+EXPECTED_REASONS: Final = {Replicating.reason, RESTORING, SETTLING, CREATING, ADOPTING}
+"""Nothing failed: it takes its time."""
 MAX_TEXTS: Final = 10
 MAX_TEXT: Final = 1000
 _CONDITION: Final = {
@@ -106,7 +109,8 @@ def make_status(
     subject = _subject(old, plan, applied, findings)
     counts = _counts(meta, old, plan, applied)
     conditions = _conditions(meta, plan, findings, subject, counts)
-    conditions += _drifted(meta, plan, applied, findings, look)
+    check = drift_check(plan, applied, findings, look)
+    conditions = _with_drift(conditions, _drifted(meta, not_right(old.drift, check), findings, look))
     return Status(
         observed_generation=meta.generation,
         conditions=settle_conditions(old.conditions, conditions, stamp(now)),
@@ -117,7 +121,7 @@ def make_status(
         mode=look.mode.value,
         expires_at=plan.expires_at,
         member_marks=_marks(old, plan, applied),
-        drift=merge_drift(old.drift, drift_check(plan, applied, findings, look), stamp(now)),
+        drift=merge_drift(old.drift, check, stamp(now)),
     )
 
 
@@ -148,14 +152,21 @@ def _marks(old: Status, plan: Plan, applied: Applied) -> str:
 
 
 def _drifted(
-    meta: Meta, plan: Plan, applied: Applied, findings: Sequence[Finding], look: Look
+    meta: Meta, items: Sequence[DriftItem], findings: Sequence[Finding], look: Look
 ) -> list[Condition]:
     """The condition Drifted, which is there only while something is not as it was made."""
-    items = outstanding(plan, applied, look.mode)
     if not items:
         return []
     reason, texts = drifted(items, findings, look.mode)
     return [Condition(ConditionType.DRIFTED, "True", reason, _some(texts), meta.generation)]
+
+
+def _with_drift(conditions: list[Condition], drifted: list[Condition]) -> list[Condition]:
+    """All is well says so with a hint where something is odd."""
+    ready, *others = conditions
+    if drifted and ready.status == "True":
+        ready = replace(ready, message=f"{ready.message}; see condition {ConditionType.DRIFTED}")
+    return [ready, *others, *drifted]
 
 
 def _counts(meta: Meta, old: Status, plan: Plan, applied: Applied) -> dict[str, int]:
@@ -218,12 +229,23 @@ def merge_inventory(
     known = {key: item for key, item in before.items() if item.system is System.ENTRA or key in missing}
     for item in (*seen, *applied.made):
         was = before.get(_key(item))
-        known[_key(item)] = replace(item, since=was.since) if was and was.id == item.id else item
+        same = was is not None and was.id == item.id
+        known[_key(item)] = _as_known(item, was) if was and same else item
     if any(isinstance(change, UpdateGroup) for change in (*applied.held, *applied.failed)):
         _not_applied(known, before)
     gone = {one.lower() for one in applied.gone} | found_gone
     left = (item for item in known.values() if not (item.id and item.id.lower() in gone))
-    return tuple(sorted(left, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
+    return in_order(left)
+
+
+def _as_known(item: Item, was: Item) -> Item:
+    """The line with what only the line before it tells: since when, and that it was there before."""
+    return replace(item, since=was.since or item.since, origin=item.origin or was.origin)
+
+
+def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
+    """The lines in the order in which they stand in a status."""
+    return tuple(sorted(items, key=lambda item: (item.system.value, item.kind, item.name, item.id)))
 
 
 def _key(item: Item) -> tuple[str, ...]:

@@ -4,17 +4,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from entra_access.api.names import POLICY
+from entra_access.api.names import POLICY, SECRET
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.resources import AccessPolicy, Meta, Mode, NamespaceGrant
+from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System
 from entra_access.api.times import stamp
+from entra_access.domain.children import by_ref
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item
+from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.cache import Key, WatchCache, policy_of
 from entra_access.reconcile.gather import Gatherer
@@ -61,7 +62,7 @@ class Planner:
     async def gather(self, resource: Resource, old: Status, now: datetime) -> World:
         """What there is for a resource."""
         if isinstance(resource, NamespaceGrant):
-            return await self._gatherer.grant(resource, old)
+            return await self._gatherer.grant(resource, old, now)
         return await self._gatherer.policy(resource, old, now)
 
     async def gather_local(self, resource: Resource, old: Status) -> World:
@@ -81,6 +82,8 @@ class Planner:
         meta = resource.meta
         world = replace(world, **self._gatherer.latest(world))
         world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+        if self.removes_foreign(meta):
+            world = replace(world, claims_known=self._gatherer.claims_known(meta))
         if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
             plan = plan_grant(resource, self._place, world, old.inventory, now, had=_had_policy(old))
         elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
@@ -92,12 +95,28 @@ class Planner:
             self._cache.azure_claims.note(key_of(meta), plan.claims)
         return plan
 
+    async def named(self, plan: Plan) -> Plan:
+        """The plan with the names of those who changed something in Azure, which tells object ids only."""
+        return await self._gatherer.named(plan)
+
+    def removes_foreign(self, meta: Meta) -> bool:
+        """Whether a policy says that what nobody declared is removed."""
+        view = self._cache.policy_view(meta.name) if meta.kind is POLICY else None
+        policy = view.policy if view else None
+        return policy is not None and policy.foreign_assignments is ForeignAssignments.REMOVE
+
+    def claims_known(self, meta: Meta) -> bool:
+        """Whether all has been heard that this one must know: whoever removes nothing need not."""
+        return not self.removes_foreign(meta) or self._gatherer.claims_known(meta)
+
     def unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
         """A spec that cannot be used changes nothing: what was made before stays."""
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(key_of(meta))
-        kept = [item for item in old.inventory if item.system is not System.KUBERNETES]
+        # No watch shows Secrets, and what is about to be made may be there.
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at

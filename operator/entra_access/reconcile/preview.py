@@ -16,8 +16,10 @@ from entra_access.api.names import CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import POLICY_MEMBER, Meta, NamespaceGrant
-from entra_access.api.status import Subject, read_status
+from entra_access.api.status import read_status
 from entra_access.api.times import stamp
+from entra_access.domain.changes import DefineRole
+from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity, Throttled
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
@@ -25,7 +27,6 @@ from entra_access.reconcile.planning import Planner, Resource
 from entra_access.reconcile.proposal import Proposal
 
 AT_ONCE: Final = 16
-ROUNDS: Final = 4
 TRIES: Final = 3
 LONGEST_PAUSE: Final = 60.0
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -65,6 +66,7 @@ class Preview:
         self._clock = clock
         self._asked: list[Key] = []
         self._keys: dict[Key, None] = {}
+        self._others: set[Key] = set()
         self._refusals: dict[Key, Finding] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -82,13 +84,24 @@ class Preview:
             concerned |= self._lay_over(manifest)
         self._asked = [_key(one) for one in manifests.resources]
         self._keys = dict.fromkeys((*self._asked, *sorted(concerned, key=str)))
+        self._others = self._who_may_claim()
         found: dict[Key, Proposal] = {}
-        for number in range(ROUNDS):
-            found, news = await self._round()
-            # The second round knows what the first has found that each of them wants, and who they are for.
-            if not news and (number or len(self._keys) == 1):
+        # The second round knows what the first has found that each of them wants, and who they are for.
+        for _ in range(2):
+            found = await self._round()
+            if len({*self._keys, *self._others}) == 1:
                 break
-        return [one for one in found.values() if one.asked or one.changes or one.incomplete]
+        told = (found[key] for key in self._keys if key in found)
+        return [one for one in told if one.asked or one.changes or one.incomplete]
+
+    def _who_may_claim(self) -> set[Key]:
+        """Where what nobody declared is removed, it must be known what everybody wants in Azure."""
+        policies = [
+            body for one in self._keys if one.kind == POLICY.kind and (body := self._cache.resource(one))
+        ]
+        if not any(self._planner.removes_foreign(read_meta(body)) for body in policies):
+            return set()
+        return set(filter(self._cache.needs_azure, self._cache.keys())) - self._keys.keys()
 
     # What is there, and what will be
 
@@ -111,8 +124,8 @@ class Preview:
             case kind if kind is CLUSTER_ROLE:
                 if manifest.name in self._cache.cluster_roles:
                     return set()
-                made = {"metadata": {"name": manifest.name, "uid": _made_up(manifest)}}
-                return self._cache.put(CLUSTER_ROLE, made)
+                made = {"name": manifest.name, "uid": _made_up(manifest), "resourceVersion": "1"}
+                return self._cache.put(CLUSTER_ROLE, {"metadata": made})
             case _:
                 return self._resource(manifest)
 
@@ -120,9 +133,10 @@ class Preview:
         there = self._cache.namespace(manifest.name)
         labels = {**(there.labels if there else {}), **_texts(manifest, "labels")}
         labels[_NAME_LABEL] = manifest.name
-        uid = there.uid if there else _made_up(manifest)
-        ending = {"deletionTimestamp": "now"} if there and there.ending else {}
-        return {"metadata": {"name": manifest.name, "uid": uid, "labels": labels, **ending}}
+        meta = {"name": manifest.name, "labels": labels, "uid": there.uid if there else _made_up(manifest)}
+        meta["resourceVersion"] = _next(there.version if there else "0")
+        meta |= {"deletionTimestamp": "now"} if there and there.ending else {}
+        return {"metadata": meta}
 
     def _resource(self, manifest: Manifest) -> set[Key]:
         key = _key(manifest)
@@ -153,34 +167,33 @@ class Preview:
 
     # What follows
 
-    async def _round(self) -> tuple[dict[Key, Proposal], bool]:
-        """Plan for all: policies first, because grants are for their subjects. Tells if there is news."""
-        found: dict[Key, Proposal] = {}
-        before = len(self._keys)
-        news = False
-        for kind in (POLICY, GRANT):
-            keys = [one for one in self._keys if one.kind == kind.kind and self._cache.resource(one)]
-            for proposal in await asyncio.gather(*map(self._propose, keys)):
-                found[proposal.key] = proposal
-            for key in keys if kind is POLICY else ():
-                concerned = self._know_subject(key, found[key].plan.subject)
-                news = news or bool(concerned)
-                self._keys |= dict.fromkeys(sorted(concerned, key=str))
-        order = {key: found[key] for key in self._keys if key in found}
-        return order, news or len(self._keys) > before
+    async def _round(self) -> dict[Key, Proposal]:
+        """Plan for all: policies first, because grants are for their subjects."""
+        found = await self._propose_all(POLICY)
+        concerned = [self._foresee(key, found[key].plan) for key in self._keys if key in found]
+        self._keys |= dict.fromkeys(sorted(set().union(*concerned), key=str))
+        return found | await self._propose_all(GRANT)
 
-    def _know_subject(self, key: Key, subject: Subject | None) -> set[Key]:
-        """Let others see who a policy's subject will be. Returns whom that concerns."""
-        body = self._cache.resource(key)
-        if body is None or subject is None or key in self._refusals:
+    async def _propose_all(self, kind: Kind) -> dict[Key, Proposal]:
+        keys = [one for one in (*self._keys, *self._others - self._keys.keys()) if one.kind == kind.kind]
+        return {one.key: one for one in await asyncio.gather(*map(self._propose, keys))}
+
+    def _foresee(self, key: Key, plan: Plan) -> set[Key]:
+        """Let others see who a policy's subject will be, and its custom roles. Returns whom that concerns."""
+        body, subject = self._cache.resource(key), plan.subject
+        if body is None or subject is None:
             return set()
         if not subject.rbac_name:
             subject = replace(subject, object_id=_new_group(key.name))
-        if read_status(body).subject == subject:
+        old, now = read_status(body), stamp(self._clock())
+        roles = [definition_item(one.definition, now) for one in plan.changes if isinstance(one, DefineRole)]
+        there = {item.id for item in old.inventory}
+        roles = [item for item in roles if item.id not in there]
+        if old.subject == subject and not roles:
             return set()
-        status = {**(body.get("status") or {}), "subject": subject.as_dict()}
-        metadata = {**body["metadata"], "resourceVersion": _next(body)}
-        return self._cache.put(POLICY, {**body, "metadata": metadata, "status": status}) - {key}
+        status = replace(old, subject=subject, inventory=(*old.inventory, *roles))
+        metadata = {**body["metadata"], "resourceVersion": _next(body["metadata"]["resourceVersion"])}
+        return self._cache.put(POLICY, {**body, "metadata": metadata, "status": status.as_dict()}) - {key}
 
     async def _propose(self, key: Key) -> Proposal:
         plan = Plan(findings=(self._refusals[key],)) if key in self._refusals else await self._plan(key)
@@ -211,7 +224,7 @@ class Preview:
             return self._planner.unreadable(meta, old, error)
         except Fault as fault:
             return Plan(findings=(_unseen(fault, meta),))
-        plan = self._planner.plan(resource, world, old, now)
+        plan = await self._planner.named(self._planner.plan(resource, world, old, now))
         return replace(plan, findings=(*plan.findings, *self._afterwards(resource, plan)))
 
     def _afterwards(self, resource: Resource, plan: Plan) -> Iterable[Finding]:
@@ -244,8 +257,8 @@ def _new_group(policy: str) -> str:
     return f"(new, of AccessPolicy {policy})"
 
 
-def _next(body: Body) -> str:
-    return str(int(body["metadata"]["resourceVersion"]) + 1)
+def _next(version: str) -> str:
+    return str(int(version) + 1)
 
 
 def _unseen(fault: Fault, meta: Meta) -> Finding:
@@ -265,7 +278,7 @@ def _applied(manifest: Manifest, old: Body | None, now: datetime) -> Body:
         meta |= {"namespace": manifest.namespace} if manifest.namespace else {}
         old = {"apiVersion": manifest.kind.api_version, "kind": manifest.kind.kind, "metadata": meta}
     else:
-        meta = {**old["metadata"], "resourceVersion": _next(old)}
+        meta = {**old["metadata"], "resourceVersion": _next(old["metadata"]["resourceVersion"])}
         meta["generation"] = int(meta.get("generation", 0)) + (not _same_wish(old, spec))
     for key in ("labels", "annotations"):
         meta[key] = {**(meta.get(key) or {}), **_texts(manifest, key)}

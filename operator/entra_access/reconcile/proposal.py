@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from entra_access.api.resources import Mode
 from entra_access.api.status import REPORTED, DriftItem
-from entra_access.domain.changes import AddPrincipals, Change, RemovePrincipal, UnassignRole
+from entra_access.domain.changes import AddPrincipals, AdoptGroup, Change, RemovePrincipal, UnassignRole
 from entra_access.domain.difference import ABSENT, PRESENT, Difference, acted
 from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import (
@@ -182,7 +182,7 @@ def _text(difference: Difference, change: Change) -> str:
         case UnassignRole():
             # With the place: the same role may be assigned elsewhere, and stay.
             return f"remove assignment of Azure role {item.object.removeprefix('RoleAssignment ')}"
-        case _ if item.field:
+        case _ if item.field and not isinstance(change, AdoptGroup):
             return f"{item.object}: {item.field} is {item.found}{by}, and will be {item.expected}"
         case _:
             lost = difference.foreign and item.found not in {PRESENT, ABSENT}

@@ -24,13 +24,14 @@ from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.outcome import Next, in_order, next_look
 from entra_access.reconcile.planning import Modes, Planner, Resource, World
-from entra_access.reconcile.removal import Remover
+from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
 LOOK_AHEAD: Final = 600.0
+CLAIMS_SECONDS: Final = 5.0
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
 
 
@@ -81,7 +82,7 @@ class Reconciler:
             if self._planner.mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
-            return await self._pass(body)
+            return await self._pass(body, self._planner.mode(key))
         except Missing:
             return Next()  # gone while it was looked at; the watch will say so
         except Fault as fault:
@@ -92,7 +93,7 @@ class Reconciler:
         if FINALIZER not in meta.finalizers:
             return Next()
         if self._modes.read_only:
-            return await self._remover.hold(body)
+            return await self._pass(body, Mode.OBSERVE)
         return await self._remover.remove(body)
 
     def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
@@ -102,64 +103,80 @@ class Reconciler:
         """
         if FINALIZER in meta.finalizers:
             return False
-        return self._cache.needs_azure(key) or self._remover.keeps(body)
+        return self._cache.needs_azure(key) or self._remover.must_let_go(body)
 
-    async def _pass(self, body: Body) -> Next:
+    async def _pass(self, body: Body, began: Mode) -> Next:
+        """`began`: the mode when it was decided whether there must be a finalizer."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
             resource = read_resource(body)
         except InvalidFieldError as error:
             plan = self._planner.unreadable(meta, old, error)
         else:
-            await self._bindings_first(resource, old, now)
-            plan = await self._plan(resource, old, now)
-        mode = self._planner.mode(key_of(meta))
+            old, end = await self._bindings_first(resource, old, now)
+            world = await self._look(resource, old, now, end)
+            now = self._clock()  # to look can take long
+            plan = await self._planner.named(self._planner.plan(resource, world, old, now))
+        if meta.deleting:
+            plan = replace(plan, findings=(held(meta), *plan.findings))
+        mode = Mode.OBSERVE if Mode.OBSERVE in {began, self._planner.mode(key_of(meta))} else Mode.ENFORCE
+        if mode is Mode.OBSERVE:
+            # Nothing is taken over now, so nothing may be said to have been.
+            known = {item.id for item in old.inventory}
+            plan = replace(
+                plan, inventory=tuple(one for one in plan.inventory if not one.adopted or one.id in known)
+            )
         lines = announced(plan, old.inventory, self._place, stamp(now))
         if lines and mode is Mode.ENFORCE:
             # It stays told of when it cannot be made, too: its making may only seem to fail.
             plan = replace(plan, inventory=(*plan.inventory, *lines))
             old = await self._report.announce(meta, old, plan, lines, now)
         plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
-        self._remover.tell_of_removals(meta, applied)
+        self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
-        return replace(then, due=self._until(plan.expires_at))
+        # What nobody declared is removed when everybody has said what they want.
+        waiting = not self._planner.claims_known(meta)
+        return replace(then, due=CLAIMS_SECONDS if waiting else self._until(plan.expires_at, now))
 
-    def _until(self, end: str) -> float | None:
-        """In how many seconds that is; None where it is no time, or is over."""
+    def _until(self, end: str, planned: datetime) -> float | None:
+        """In how many seconds that is; None where it is no time, or was over when it was planned."""
         then = moment(end)
-        left = (then - self._clock()).total_seconds() if then else 0.0
+        if then is None or then <= planned:
+            return None
         # Not too far ahead: clocks are set, and machines sleep.
-        return min(left, LOOK_AHEAD) if left > 0 else None
+        return min(max((then - self._clock()).total_seconds(), 0.0), LOOK_AHEAD)
 
     async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
         """Make the changes of a plan that may be made now. Returns it with what there is to say."""
         if mode is Mode.OBSERVE:
-            held = plan.changes
-            return replace(plan, findings=(*plan.findings, *observed(held))), Applied(held=list(held))
+            findings = observed(plan, read_only=self._modes.read_only)
+            return replace(plan, findings=findings), Applied(held=list(plan.changes))
         waiting = self._report.contests.held(key, plan)
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
-    async def _plan(self, resource: Resource, old: Status, now: datetime) -> Plan:
+    async def _look(self, resource: Resource, old: Status, now: datetime, end: str) -> World:
         looking = asyncio.create_task(self._planner.gather(resource, old, now))
         try:
-            await self._follow(resource, looking)
-            return self._planner.plan(resource, await looking, old, now)
+            await self._follow(resource, looking, end)
+            return await looking
         finally:
             looking.cancel()
 
-    async def _follow(self, resource: Resource, looking: "asyncio.Task[World]") -> None:
+    async def _follow(self, resource: Resource, looking: "asyncio.Task[World]", end: str) -> None:
         """While Entra and Azure are looked at, do at once what news from the cluster asks for.
 
-        They can take as long as a time-out to answer, and nobody else works on this resource meanwhile.
+        They can take as long as a time-out to answer, and nobody else works on this resource meanwhile. That
+        the time of a grant is over, its `end`, is such news.
         """
         key = key_of(resource.meta)
         news = self._news[key] = asyncio.Event()
         try:
             while not looking.done():
                 coming = asyncio.create_task(news.wait())
-                await asyncio.wait({looking, coming}, return_when=asyncio.FIRST_COMPLETED)
+                left = self._until(end, self._clock())
+                await asyncio.wait({looking, coming}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 coming.cancel()
                 if looking.done():
                     return
@@ -168,7 +185,7 @@ class Reconciler:
                 now = read_meta(body) if body else None
                 # Another wish is for the next pass, which is due already.
                 if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
-                    await self._bindings_first(resource, read_status(body), self._clock())
+                    _, end = await self._bindings_first(resource, read_status(body), self._clock())
         finally:
             self._news.pop(key, None)
 
@@ -177,22 +194,30 @@ class Reconciler:
         if key in self._news:
             self._news[key].set()
 
-    async def _bindings_first(self, resource: Resource, old: Status, now: datetime) -> None:
+    async def _bindings_first(self, resource: Resource, old: Status, now: datetime) -> tuple[Status, str]:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
-        them: who the subject is, and nothing of members and roles.
+        them: who the subject is, and nothing of members and roles. Returns the status as it
+        is now, and when the access ends.
         """
         key = key_of(resource.meta)
         if not self._cache.needs_azure(key) or self._planner.mode(key) is Mode.OBSERVE:
-            return
+            return old, ""
         local = await self._planner.gather_local(resource, old)
         plan = self._planner.plan(resource, local, old, now, noted=False)
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
         if not plan.changes:
-            return
+            return old, plan.expires_at
+        lines = announced(plan, old.inventory, self._place, stamp(now))
+        if lines:
+            # Nothing else is known yet that would be worth telling.
+            old = replace(old, inventory=in_order((*old.inventory, *lines)))
+            written = await self._kubernetes.apply_status(resource.meta, old.as_dict())
+            self._report.take_in(resource.meta, written)
         plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
         self._report.tell_of(resource.meta, old, old, plan, applied)
         self._report.remember(resource.meta, put_right(plan, applied))
+        return old, plan.expires_at

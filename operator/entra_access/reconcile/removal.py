@@ -1,24 +1,24 @@
 """What happens when a resource is deleted: what it made goes, or is let go, and then the resource itself."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import ANNOTATION_ABANDON, FINALIZER, GRANT, KINDS, POLICY
 from entra_access.api.reading import read_meta
-from entra_access.api.resources import DeletePolicy, Meta, Mode
+from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import UnassignRole
+from entra_access.domain.changes import DefineRole, UnassignRole
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, plan_children
+from entra_access.domain.plan import Plan, child_item, plan_children_removal
 from entra_access.domain.policy_plan import plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
@@ -29,6 +29,7 @@ from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
 MAX_NAMED: Final = 10
+NEVER: Final = AdoptionPolicy.NEVER.value
 WAY_OUT: Final = f'to let it go as it is, annotate it with {ANNOTATION_ABANDON}: "true"'
 
 
@@ -59,9 +60,21 @@ class Remover:
 
     def keeps(self, body: Body) -> bool:
         """Whether what a resource made stays when it is deleted: a grant does as its policy."""
-        meta = read_meta(body)
-        policy = body if meta.kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
-        return ((policy or {}).get("spec") or {}).get("deletePolicy") == DeletePolicy.KEEP.value
+        return _spec(self._policy(body)).get("deletePolicy") == DeletePolicy.KEEP.value
+
+    def must_let_go(self, body: Body) -> bool:
+        """Whether some of what a resource made can be what Kubernetes must not collect with it."""
+        return self.keeps(body) or _spec(self._policy(body)).get("adoptionPolicy", NEVER) != NEVER
+
+    def _adoption(self, body: Body) -> AdoptionPolicy:
+        """Read leniently: a spec that cannot be used adopts nothing."""
+        given = _spec(self._policy(body)).get("adoptionPolicy", NEVER)
+        return (
+            AdoptionPolicy(given) if given in {one.value for one in AdoptionPolicy} else AdoptionPolicy.NEVER
+        )
+
+    def _policy(self, body: Body) -> Body | None:
+        return body if read_meta(body).kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
 
     async def remove(self, body: Body) -> Next:
         """Take away all that a resource made, or let go of it, and then let the resource go."""
@@ -72,7 +85,7 @@ class Remover:
         keep = self.keeps(body)
         plan = await self._plan(meta, body, old, now, keep=keep)
         applied = await self._applier.run(plan, stamp(now))
-        self.tell_of_removals(meta, applied)
+        self.tell_of_writes(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
             plan = replace(plan, findings=tuple(map(_with_way_out, plan.findings)))
@@ -84,16 +97,6 @@ class Remover:
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
 
-    async def hold(self, body: Body) -> Next:
-        """Who may write nothing but the status cannot let a resource go either."""
-        meta, old = read_meta(body), read_status(body)
-        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
-        message = "to be deleted, but the operator was started with --observe; start it without"
-        finding = Finding(link, Severity.WAITING, "ReadOnly", message, unseen=True)
-        plan = Plan(findings=(finding,), subject=old.subject, inventory=old.inventory)
-        await self._report.write(meta, body, old, plan, Applied(), Mode.OBSERVE)
-        return Next(after=self._stalled_after)
-
     async def absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
         children = self._cache.children(key)
@@ -101,12 +104,18 @@ class Remover:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
             return Next(failed=True)  # the watch has not shown it yet
-        removals = plan_children((), children, ()).removals
+        lines = [child_item(one.ref, one.uid, adopted=one.adopted and not one.owners) for one in children]
+        removals = plan_children_removal(children, lines, keep=False).removals
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
 
-    def tell_of_removals(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away."""
+    def tell_of_writes(self, meta: Meta, applied: Applied) -> None:
+        """Let those look again who have begun to want an assignment while it was taken away.
+
+        And let a role that was made be found by whoever looks for it now.
+        """
+        if any(isinstance(change, DefineRole) for change in applied.done):
+            self._gatherer.role_made()
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
             self._tell(key)
@@ -139,11 +148,14 @@ class Remover:
 
     async def _plan(self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool) -> Plan:
         claims = self._cache.azure_claims
+        adoption = self._adoption(body)
         if meta.kind is POLICY:
             world = await self._policy_world(meta, body, old, now, keep=keep)
             claims.note(key_of(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now), keep=keep)
+            return plan_policy_removal(
+                meta, self._place, world, old.inventory, stamp(now), keep=keep, adoption=adoption
+            )
         if keep:
             children = await self._gatherer.children(meta, old)
             grant_world = GrantWorld(
@@ -157,7 +169,7 @@ class Remover:
             grant_world = await self._gatherer.grant_removal(meta, old)
         claims.note(key_of(meta), frozenset())
         grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep)
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep, adoption=adoption)
 
     async def _policy_world(
         self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool
@@ -169,6 +181,17 @@ class Remover:
         return await self._gatherer.removal(
             meta, old, now, group=group and not keep, azure=azure and not keep
         )
+
+
+def held(meta: Meta) -> Finding:
+    """Who may write nothing but the status cannot let a resource go either."""
+    link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+    message = "to be deleted, but the operator was started with --observe; start it without"
+    return Finding(link, Severity.STALLED, "ReadOnly", message)
+
+
+def _spec(policy: Body | None) -> Mapping[str, Any]:
+    return (policy or {}).get("spec") or {}
 
 
 def _policy_key(name: str) -> Key:

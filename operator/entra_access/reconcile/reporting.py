@@ -56,7 +56,8 @@ class Reporter:
         finding = Finding(Link.SUBJECT, Severity.WAITING, "Creating", _being_made(lines))
         kept = plan.subject if plan.subject and plan.subject.rbac_name else None
         announced_plan = replace(plan, changes=(), differences=(), findings=(finding,), subject=kept)
-        status = replace(make_status(meta, old, announced_plan, Applied(), now), drift=old.drift)
+        status = make_status(meta, old, announced_plan, Applied(), now)
+        status = replace(status, drift=old.drift or status.drift)
         self.take_in(meta, await self._kubernetes.apply_status(meta, status.as_dict()))
         return status
 
@@ -69,7 +70,7 @@ class Reporter:
         key = key_of(meta)
         untold = self._untold.pop(key, ())
         new = make_status(meta, old, plan, applied, now, Look(mode, untold, self._last_good.get(key, "")))
-        if new.drift.get("state") != UNKNOWN:
+        if plan.compared and new.drift.get("state") != UNKNOWN:
             self._last_good[key] = stamp(now)
         self.tell_of(meta, old, new, plan, applied)
         if _as_compared(new.as_dict()) == _as_compared(self._current(meta, body)):

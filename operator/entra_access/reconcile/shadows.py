@@ -2,36 +2,27 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from entra_access.api.names import Kind
 from entra_access.api.status import Subject
 from entra_access.domain.children import ChildRef
-from entra_access.domain.observed import ForeignBinding
-
-
-class _Whom(NamedTuple):
-    """A subject as RBAC names it."""
-
-    kind: str
-    name: str
-    namespace: str
+from entra_access.domain.observed import ForeignBinding, Whom, whom
 
 
 class Shadows:
     """The bindings of others by whom they are for, and the policies by who their subject is."""
 
     def __init__(self) -> None:
-        self._bindings: dict[_Whom, dict[ChildRef, ForeignBinding]] = defaultdict(dict)
-        self._whom: dict[ChildRef, frozenset[_Whom]] = {}
-        self._policies: dict[_Whom, set[str]] = defaultdict(set)
-        self._subjects: dict[str, _Whom] = {}
+        self._bindings: dict[Whom, dict[ChildRef, ForeignBinding]] = defaultdict(dict)
+        self._whom: dict[ChildRef, frozenset[Whom]] = {}
+        self._policies: dict[Whom, set[str]] = defaultdict(set)
+        self._subjects: dict[str, Whom] = {}
 
-    def of(self, policy: str) -> tuple[ForeignBinding, ...]:
-        """The bindings of the policy's subject, by name."""
-        whom = self._subjects.get(policy)
-        found = self._bindings.get(whom, {}).values() if whom else ()
-        return tuple(sorted(found, key=lambda one: one.name))
+    @property
+    def bindings(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
+        """All of the bindings, by whom they are for."""
+        return self._bindings
 
     def subject(self, policy: str, subject: Subject | None) -> None:
         """Note who the subject of a policy is."""
@@ -39,42 +30,41 @@ class Shadows:
         if old:
             self._policies[old].discard(policy)
         if subject and subject.rbac_name:
-            whom = _Whom(subject.kind, subject.rbac_name, subject.namespace)
-            self._subjects[policy] = whom
-            self._policies[whom].add(policy)
+            self._subjects[policy] = whom(subject)
+            self._policies[whom(subject)].add(policy)
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> set[str]:
         """Take in a binding of others. Returns the policies that it concerns."""
         meta = body["metadata"]
         ref = ChildRef(kind, meta.get("namespace"), meta["name"])
         before = self._whom.get(ref, frozenset())
-        known = {whom: self._bindings[whom][ref] for whom in before}
+        known = {one: self._bindings[one][ref] for one in before}
         self.drop(ref)
         binding = _binding(ref, body)
         whoms = frozenset(_whom(one, ref.namespace) for one in body.get("subjects") or ())
         self._whom[ref] = whoms
-        for whom in whoms:
-            self._bindings[whom][ref] = binding
-        changed = (before | whoms) - {whom for whom in before & whoms if known[whom] == binding}
+        for one in whoms:
+            self._bindings[one][ref] = binding
+        changed = (before | whoms) - {one for one in before & whoms if known[one] == binding}
         return self._concerned(changed)
 
     def drop(self, ref: ChildRef) -> set[str]:
         """Take in that a binding is gone, or is ours. Returns the policies that it concerned."""
         whoms = self._whom.pop(ref, frozenset())
-        for whom in whoms:
-            del self._bindings[whom][ref]
-            if not self._bindings[whom]:
-                del self._bindings[whom]
+        for one in whoms:
+            del self._bindings[one][ref]
+            if not self._bindings[one]:
+                del self._bindings[one]
         return self._concerned(whoms)
 
-    def _concerned(self, whoms: frozenset[_Whom] | set[_Whom]) -> set[str]:
-        return {policy for whom in whoms for policy in self._policies.get(whom, ())}
+    def _concerned(self, whoms: frozenset[Whom] | set[Whom]) -> set[str]:
+        return {policy for one in whoms for policy in self._policies.get(one, ())}
 
 
-def _whom(subject: Mapping[str, Any], namespace: str | None) -> _Whom:
+def _whom(subject: Mapping[str, Any], namespace: str | None) -> Whom:
     account = subject.get("kind") == "ServiceAccount"
     where = str(subject.get("namespace") or namespace or "") if account else ""
-    return _Whom(str(subject.get("kind", "")), str(subject.get("name", "")), where)
+    return Whom(str(subject.get("kind", "")), str(subject.get("name", "")), where)
 
 
 def _binding(ref: ChildRef, body: Mapping[str, Any]) -> ForeignBinding:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from entra_access.domain.faults import Fault
@@ -86,6 +87,11 @@ class SharedEach(Generic[K, T]):
         self._readings.pop(key, None)
         self._asked.pop(key, None)
 
+    def forget_where(self, which: Callable[[K], bool]) -> None:
+        """Read those of which it is true anew at the next question."""
+        for key in [one for one in self._readings if which(one)]:
+            self.forget(key)
+
     def clear(self) -> None:
         """Read everything anew."""
         self._readings.clear()
@@ -96,7 +102,7 @@ class Assignments:
     """The role assignments that a list at a scope shows, with our own latest writes laid over the lists.
 
     `changed` is called with what differs from one list to the next, but for our own writes: as it was and
-    as it is.
+    as it is. `read_one` tells which is right where a list and our writes contradict each other.
     """
 
     def __init__(
@@ -104,11 +110,13 @@ class Assignments:
         read: Callable[[str], Awaitable[tuple[Assignment, ...]]],
         max_age: float,
         changed: Callable[[list[Assignment]], None] | None = None,
+        read_one: Callable[[str], Awaitable[Assignment | None]] | None = None,
     ) -> None:
         self._read = read
         self._listed = SharedEach(self._list, max_age)
         self._changed = changed
-        self._own: dict[str, tuple[Assignment | None, str, float]] = {}
+        self._read_one = read_one
+        self._own: dict[str, tuple[Assignment | None, float]] = {}
         self._covers: dict[str, Callable[[str], bool]] = {}
         self._known: dict[str, dict[str, Assignment]] = {}
 
@@ -121,12 +129,43 @@ class Assignments:
         return self.overlaid(await self._listed.get(scope), covers)
 
     async def look_again(self, scope: str, covers: Callable[[str], bool]) -> None:
-        """List anew, for whoever wants to hear of changes."""
+        """List anew, for whoever wants to hear of changes, also of those to what we have just written."""
+        self._covers[scope] = covers
         self._listed.renew(scope)
-        await self.get(scope, covers)
+        found = await self._listed.get(scope)
+        if await self._doubts_settled(found, covers):
+            self._compare(scope, found)
+
+    async def _doubts_settled(self, found: tuple[Assignment, ...], covers: Callable[[str], bool]) -> bool:
+        """Look up what a list does not show as we have written it: the list lags, or it was another hand.
+
+        Returns whether it was another hand.
+        """
+        read_one = self._read_one
+        if read_one is None:
+            return False
+        listed = {_id_of(one): one for one in found}
+        doubtful = [
+            (arm_id, own)
+            for arm_id, own in self._own.items()
+            if not _same(own[0], listed.get(arm_id)) and (own[0] is None or covers(own[0].scope))
+        ]
+        seen = await asyncio.gather(*(read_one(arm_id) for arm_id, _ in doubtful))
+        other_hand = False
+        for (arm_id, own), there in zip(doubtful, seen, strict=True):
+            # What was written meanwhile is newer than what was seen.
+            if not _same(there, own[0]) and self._own.get(arm_id) is own:
+                self._own[arm_id] = (there, time.monotonic())
+                other_hand = True
+        return other_hand
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         found = await self._read(scope)
+        self._compare(scope, found)
+        return found
+
+    def _compare(self, scope: str, found: tuple[Assignment, ...]) -> None:
+        """Tell of what is not as it was in the list before."""
         now = {_id_of(one): one for one in self.overlaid(found, self._covers[scope])}
         before = self._known.get(scope)
         self._known[scope] = now
@@ -134,13 +173,12 @@ class Assignments:
             different = [
                 one
                 for arm_id in before.keys() | now.keys()
-                if before.get(arm_id) != now.get(arm_id)
+                if not _same(before.get(arm_id), now.get(arm_id))
                 for one in (before.get(arm_id), now.get(arm_id))
                 if one
             ]
             if different:
                 self._changed(different)
-        return found
 
     def overlaid(
         self, found: tuple[Assignment, ...], covers: Callable[[str], bool]
@@ -148,11 +186,11 @@ class Assignments:
         """What was found, with our own latest writes laid over it once more."""
         listed = {_id_of(one): one for one in found}
         recent = time.monotonic() - OVERLAY_SECONDS
-        self._own = {arm_id: own for arm_id, own in self._own.items() if own[2] > recent}
-        for arm_id, (assignment, where, _) in self._own.items():
+        self._own = {arm_id: own for arm_id, own in self._own.items() if own[1] > recent}
+        for arm_id, (assignment, _) in self._own.items():
             if assignment is None:
                 listed.pop(arm_id, None)
-            elif covers(where):
+            elif covers(assignment.scope):
                 listed[arm_id] = assignment
         return tuple(listed.values())
 
@@ -163,16 +201,23 @@ class Assignments:
     def assigned(self, assignment: Assignment) -> None:
         """Note an own write."""
         arm_id = _id_of(assignment)
-        self._own[arm_id] = (assignment, assignment.scope, time.monotonic())
+        self._own[arm_id] = (assignment, time.monotonic())
         for scope, known in self._known.items():
             if self._covers[scope](assignment.scope):
                 known[arm_id] = assignment
 
     def unassigned(self, arm_id: str) -> None:
         """Note an own removal."""
-        self._own[arm_id.lower()] = (None, "", time.monotonic())
+        self._own[arm_id.lower()] = (None, time.monotonic())
         for known in self._known.values():
             known.pop(arm_id.lower(), None)
+
+
+def _same(one: Assignment | None, other: Assignment | None) -> bool:
+    """Whether two with the same id are alike: Azure writes scopes as it likes."""
+    if one is None or other is None:
+        return one is other
+    return replace(one, scope="") == replace(other, scope="")
 
 
 def _id_of(assignment: Assignment) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import CHILD_KINDS, GRANT, MANAGED_SELECTOR, POLICY
+from entra_access.api.names import CHILD_KINDS, CLUSTER_ROLE, GRANT, MANAGED_SELECTOR, NAMESPACE, POLICY
 from entra_access.domain.faults import Fault
 from entra_access.reconcile.cache import Key, WatchCache
 
@@ -61,18 +61,23 @@ class Sweeps:
         Fault
             A list could not be read; what was known stays.
         """
-        for kind in (POLICY, GRANT, *CHILD_KINDS):
+        for kind in (NAMESPACE, POLICY, GRANT, *CHILD_KINDS):
             known = self._cache.identities(kind)
-            selector = MANAGED_SELECTOR if kind in CHILD_KINDS else None
+            # People's own ClusterRoles are watched too: bindings refer to them.
+            selector = MANAGED_SELECTOR if kind in CHILD_KINDS and kind is not CLUSTER_ROLE else None
             listed = await self._kubernetes.list_all(kind, selector)
+            # The list may be older than what the watch has told meanwhile.
+            gone = known.keys() - self._cache.identities(kind).keys()
             there = set()
             for body in listed:
                 meta = body["metadata"]
-                there.add((meta.get("namespace"), meta["name"]))
-                self._queue(
-                    self._cache.put(kind, {"kind": kind.kind, "apiVersion": kind.api_version, **body})
-                )
-            for namespace, name in known.keys() - there:
+                one = (meta.get("namespace"), meta["name"])
+                there.add(one)
+                if one not in gone:
+                    self._queue(
+                        self._cache.put(kind, {"kind": kind.kind, "apiVersion": kind.api_version, **body})
+                    )
+            for namespace, name in known.keys() - gone - there:
                 uid = known[namespace, name]
                 body = await self._kubernetes.get(kind, namespace, name) or {}
                 if not body or body["metadata"]["uid"] != uid:
