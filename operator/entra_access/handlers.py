@@ -42,11 +42,17 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     # After an outage of the API server, look at it again within five seconds; kopf's own pauses grow to 21.
     settings.networking.error_backoffs = (1, 1, 2, 3, *(5,) * 20)
-    for kind in CHILD_KINDS:
-        if kind is CLUSTER_ROLE or kind in BINDING_KINDS:
-            continue  # all of them: bindings refer to people's own roles, and people bind our subjects
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
+    for kind in WATCHED:
+        if selector := selector_of(kind):
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
     return settings
+
+
+def selector_of(kind: Kind) -> str | None:
+    """Which objects of a watched kind are looked at; None: all of them."""
+    # Bindings refer to people's own roles, and people bind our subjects.
+    everybodys = kind not in CHILD_KINDS or kind is CLUSTER_ROLE or kind in BINDING_KINDS
+    return None if everybodys else MANAGED_SELECTOR
 
 
 def make_registry(

@@ -32,7 +32,8 @@ from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Note, Notes
 from entra_access.reconcile.outcome import Next
-from entra_access.reconcile.reconciler import Modes, Reconciler
+from entra_access.reconcile.planning import Modes
+from entra_access.reconcile.reconciler import Reconciler
 from unit.builders import AT, NOW, PLACE, body_of, guid
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
 

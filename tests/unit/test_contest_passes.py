@@ -93,7 +93,7 @@ async def test_a_rival_is_answered_at_once_and_then_later_and_later() -> None:
         edit(world)
         then = await world.look()
         assert not is_right(world), "it waits"
-        assert then.failed
+        assert not then.failed, "when it goes on is known"
         assert then.after is not None
         pauses.append(then.after)
         seconds.now += then.after + 0.1

@@ -279,7 +279,7 @@ async def test_what_another_cannot_look_up_just_now_is_not_taken_from_it() -> No
     second = other(world, azureRoles=[{"role": READER}])
     for key in (APPDEV, second):
         await world.look(key)
-    world.reconciler._gatherer._azure.roles.clear()  # an hour later
+    world.reconciler._planner._gatherer._azure.roles.clear()  # an hour later
     world.faults["role_id"] = Unavailable("down")
     await world.look(second)
     world.policy(TEAM)

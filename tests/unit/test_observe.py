@@ -16,7 +16,7 @@ from entra_access.api.status import Status
 from entra_access.domain.faults import Unavailable
 from entra_access.reconcile import shared
 from entra_access.reconcile.cache import Key
-from entra_access.reconcile.reconciler import Modes
+from entra_access.reconcile.planning import Modes
 from unit.builders import SCOPE
 from unit.office import APPDEV, Office
 from unit.worlds import A_TEAM, AKS_USER, ANNA, ANNA_ID, READER, TEAM_ID, assigned

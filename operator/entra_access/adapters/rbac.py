@@ -220,11 +220,21 @@ class Kubernetes:
         except Missing:
             return None
 
-    async def list_all(self, kind: Kind, selector: str | None = None) -> list[Body]:
-        """All objects of the kind, from the API server's cache."""
-        query = [("resourceVersion", "0")] + ([("labelSelector", selector)] if selector else [])
+    async def list_all(self, kind: Kind, selector: str | None = None, *, latest: bool = False) -> list[Body]:
+        """All objects of the kind, from the API server's cache; `latest`: as they are at this moment."""
+        query = [] if latest else [("resourceVersion", "0")]
+        query += [("labelSelector", selector)] if selector else []
         answer = await self._call("GET", path_of(kind, None, None), f"list {kind.plural}", query=query)
         return list(answer["items"])
+
+    async def schema(self, kind: Kind) -> Body:
+        """What an object of the kind can hold, as the API server tells it: a schema of OpenAPI 3."""
+        path = f"/openapi/v3/apis/{kind.group}/{kind.version}"
+        answer = await self._call("GET", path, f"read the schema of {kind.kind}")
+        schemas = answer.get("components", {}).get("schemas", {}).values()
+        wanted = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        ours = (one for one in schemas if wanted in one.get("x-kubernetes-group-version-kind", ()))
+        return next(ours, {})
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Record a Kubernetes Event."""

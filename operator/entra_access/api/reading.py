@@ -74,6 +74,17 @@ def expiry_fields(meta: Body) -> list[dict[str, Any]]:
     ]
 
 
+def read_resource(body: Body) -> AccessPolicy | NamespaceGrant:
+    """Read an AccessPolicy or a NamespaceGrant.
+
+    Raises
+    ------
+    InvalidFieldError
+        Something in it cannot be used.
+    """
+    return read_policy(body) if read_meta(body).kind is POLICY else read_grant(body)
+
+
 def read_policy(body: Body) -> AccessPolicy:
     """Read an AccessPolicy.
 

@@ -66,10 +66,9 @@ class DirectorySweep:
         wanted = set(ids)
         batches = [batch for batch in self._batches if batch.kind == kind]
         for batch in batches:
-            # Who leaves may stay in the question: what it answers of them concerns nobody.
-            wanted -= batch.ids
-            if not batch.ids & set(ids):
-                batch.ids.clear()
+            # Who leaves may stay in the question, but makes room: what it answers of them concerns nobody.
+            batch.ids &= wanted
+        wanted -= {one for batch in batches for one in batch.ids}
         for one in sorted(wanted):
             room = next((batch for batch in batches if 0 < len(batch.ids) < MAX_IDS), None)
             if room is None:

@@ -3,34 +3,30 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER, POLICY, SECRET
+from entra_access.api.names import FINALIZER
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_grant, read_meta, read_policy
-from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
-from entra_access.api.status import ConditionType, Status, System, read_status
+from entra_access.api.reading import read_meta, read_resource
+from entra_access.api.resources import Meta, Mode
+from entra_access.api.status import ConditionType, Status, read_status
 from entra_access.api.times import moment, stamp
 from entra_access.domain.changes import ApplyChild, DeleteChild
-from entra_access.domain.children import by_ref
-from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
-from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
+from entra_access.domain.faults import Fault, Missing
 from entra_access.domain.inventory import announced
-from entra_access.domain.marks import read_marks
-from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, still_to_come
-from entra_access.domain.policy_plan import plan_policy
+from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.blindness import Blindness
-from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.cache import Body, Key, WatchCache
 from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, in_order, next_look
+from entra_access.reconcile.planning import Modes, Planner, Resource, World
 from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
@@ -38,22 +34,6 @@ logger = logging.getLogger(__name__)
 LOOK_AHEAD: Final = 600.0
 CLAIMS_SECONDS: Final = 5.0
 OURS: Final = {value for name, value in vars(ConditionType).items() if name.isupper()}
-
-
-@dataclass(frozen=True)
-class Modes:
-    """How the operator was started.
-
-    Attributes
-    ----------
-    default
-        The mode of policies that give none.
-    read_only
-        Nothing but the status is ever written, whatever a resource says.
-    """
-
-    default: Mode = Mode.ENFORCE
-    read_only: bool = False
 
 
 class Reconciler:
@@ -76,12 +56,12 @@ class Reconciler:
         self._place = place
         self._cache = cache
         self._kubernetes = kubernetes
-        self._gatherer = gatherer
         self._applier = applier
         self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
         self._modes = modes or Modes()
+        self._planner = Planner(place, cache, gatherer, self._modes)
         self._report = Reporter(cache, kubernetes, notes, tell, clock, blindness)
         self._remover = Remover(
             place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
@@ -101,10 +81,10 @@ class Reconciler:
             meta = read_meta(body)
             if meta.deleting:
                 return await self._going(meta, body)
-            if self._mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
+            if self._planner.mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
                 body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
                 self._report.take_in(meta, body)
-            return await self._pass(body, self._mode(key))
+            return await self._pass(body, self._planner.mode(key))
         except Missing:
             return Next()  # gone while it was looked at; the watch will say so
         except Fault as fault:
@@ -127,31 +107,21 @@ class Reconciler:
             return False
         return self._cache.needs_azure(key) or self._remover.must_let_go(body)
 
-    def _mode(self, key: Key) -> Mode:
-        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
-        if self._modes.read_only:
-            return Mode.OBSERVE
-        name = key.name if key.kind == POLICY.kind else policy_of(self._cache.resource(key) or {})
-        policy = self._cache.resource(Key(POLICY.kind, None, name)) or {}
-        # Of a spec that cannot be read it counts too.
-        wished = (policy.get("spec") or {}).get("mode")
-        return next((mode for mode in Mode if mode.value == wished), self._modes.default)
-
     async def _pass(self, body: Body, began: Mode) -> Next:
         """`began`: the mode when it was decided whether there must be a finalizer."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
         try:
-            resource = read_policy(body) if meta.kind is POLICY else read_grant(body)
+            resource = read_resource(body)
         except InvalidFieldError as error:
-            plan = self._unreadable(meta, old, error)
+            plan = self._planner.unreadable(meta, old, error)
         else:
             old, end = await self._bindings_first(resource, old, now)
             world = await self._look(resource, old, now, end)
             now = self._clock()  # to look can take long
-            plan = await self._gatherer.named(self._planned(resource, world, old, now))
+            plan = await self._planner.named(self._planner.plan(resource, world, old, now))
         if meta.deleting:
             plan = replace(plan, findings=(held(meta), *plan.findings))
-        mode = Mode.OBSERVE if Mode.OBSERVE in {began, self._mode(key_of(meta))} else Mode.ENFORCE
+        mode = Mode.OBSERVE if Mode.OBSERVE in {began, self._planner.mode(key_of(meta))} else Mode.ENFORCE
         if mode is Mode.OBSERVE:
             # Nothing is taken over now, so nothing may be said to have been.
             known = {item.id for item in old.inventory}
@@ -168,13 +138,8 @@ class Reconciler:
         await self._report.write(meta, body, old, plan, applied, mode)
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         # What nobody declared is removed when everybody has said what they want.
-        waiting = self._removes_foreign(meta) and not self._gatherer.claims_known(meta)
+        waiting = not self._planner.claims_known(meta)
         return replace(then, due=CLAIMS_SECONDS if waiting else self._until(plan.expires_at, now))
-
-    def _removes_foreign(self, meta: Meta) -> bool:
-        view = self._cache.policy_view(meta.name) if meta.kind is POLICY else None
-        policy = view.policy if view else None
-        return policy is not None and policy.foreign_assignments is ForeignAssignments.REMOVE
 
     def _until(self, end: str, planned: datetime) -> float | None:
         """In how many seconds that is; None where it is no time, or was over when it was planned."""
@@ -193,29 +158,15 @@ class Reconciler:
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
-    async def _look(
-        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime, end: str
-    ) -> PolicyWorld | GrantWorld:
-        looking = asyncio.create_task(self._gather(resource, old, now))
+    async def _look(self, resource: Resource, old: Status, now: datetime, end: str) -> World:
+        looking = asyncio.create_task(self._planner.gather(resource, old, now))
         try:
             await self._follow(resource, looking, end)
             return await looking
         finally:
             looking.cancel()
 
-    async def _gather(
-        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> PolicyWorld | GrantWorld:
-        if isinstance(resource, NamespaceGrant):
-            return await self._gatherer.grant(resource, old, now)
-        return await self._gatherer.policy(resource, old, now)
-
-    async def _follow(
-        self,
-        resource: AccessPolicy | NamespaceGrant,
-        looking: "asyncio.Task[PolicyWorld | GrantWorld]",
-        end: str,
-    ) -> None:
+    async def _follow(self, resource: Resource, looking: "asyncio.Task[World]", end: str) -> None:
         """While Entra and Azure are looked at, do at once what news from the cluster asks for.
 
         They can take as long as a time-out to answer, and nobody else works on this resource meanwhile. That
@@ -245,40 +196,7 @@ class Reconciler:
         if key in self._news:
             self._news[key].set()
 
-    def _planned(
-        self,
-        resource: AccessPolicy | NamespaceGrant,
-        world: PolicyWorld | GrantWorld,
-        old: Status,
-        now: datetime,
-        *,
-        noted: bool = True,
-    ) -> Plan:
-        """The plan, and what it wants of Azure noted with what others want.
-
-        Both at once: of two that stop wanting the same role at the same time, the second must see that the
-        first does not want it any more.
-        """
-        meta = resource.meta
-        world = replace(world, **self._gatherer.latest(world))
-        world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-        if self._removes_foreign(meta):
-            world = replace(world, claims_known=self._gatherer.claims_known(meta))
-        if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
-            had, end = _had_policy(old), old.expires_at
-            plan = plan_grant(resource, self._place, world, old.inventory, now, had=had, known_end=end)
-        elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
-            put_in = read_marks(old.member_marks)
-            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
-        else:
-            raise TypeError("the world of another kind")
-        if noted:
-            self._cache.azure_claims.note(key_of(meta), plan.claims)
-        return plan
-
-    async def _bindings_first(
-        self, resource: AccessPolicy | NamespaceGrant, old: Status, now: datetime
-    ) -> tuple[Status, str]:
+    async def _bindings_first(self, resource: Resource, old: Status, now: datetime) -> tuple[Status, str]:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
@@ -286,13 +204,10 @@ class Reconciler:
         is now, and when the access ends.
         """
         key = key_of(resource.meta)
-        if not self._cache.needs_azure(key) or self._mode(key) is Mode.OBSERVE:
+        if not self._cache.needs_azure(key) or self._planner.mode(key) is Mode.OBSERVE:
             return old, ""
-        if isinstance(resource, NamespaceGrant):
-            local: PolicyWorld | GrantWorld = await self._gatherer.grant_local(resource, old)
-        else:
-            local = await self._gatherer.local(resource, old)
-        plan = self._planned(resource, local, old, now, noted=False)
+        local = await self._planner.gather_local(resource, old)
+        plan = self._planner.plan(resource, local, old, now, noted=False)
         plan = replace(
             plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
         )
@@ -308,22 +223,3 @@ class Reconciler:
         self._report.tell_of(resource.meta, old, old, plan, applied)
         self._report.remember(resource.meta, put_right(plan, applied))
         return old, plan.expires_at
-
-    def _unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
-        """A spec that cannot be used changes nothing: what was made before stays."""
-        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
-        finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
-        children = self._cache.children(key_of(meta))
-        # No watch shows Secrets, and what is about to be made may be there.
-        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
-        kept += still_to_come(old.inventory, by_ref(children))
-        kept += [child_item(child.ref, child.uid) for child in children]
-        return Plan(
-            findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
-        )
-
-
-def _had_policy(old: Status) -> bool:
-    """Whether the policy of a grant was there before; only how its absence is told depends on it."""
-    stalled = old.condition(ConditionType.STALLED)
-    return bool(old.subject or (stalled and stalled.reason in {POLICY_DELETED, POLICY_DELETING}))
