@@ -264,8 +264,8 @@ class WatchCache:
         self._lines[meta.name] = status.inventory
         self._shadows.subject(meta.name, status.subject)
         wished = policy.group.display_name.lower() if policy and policy.group else ""
-        created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
-        held = created.display_name.lower() if created else ""
+        group = subject if subject and subject.kind == "Group" and subject.origin != "Existing" else None
+        held = group.display_name.lower() if group else ""
         concerned = self._policies_for(self._relations.put(view))
         concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
         if old is None or _relevant(old) != _relevant(view):

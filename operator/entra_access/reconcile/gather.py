@@ -172,7 +172,9 @@ class Gatherer:
         )
         if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
             # What there is of one that may be taken over must be as it is wished for.
-            live = next(iter(namesakes), None)
+            named = bool(policy.meta.annotation(ANNOTATION_ADOPT))
+            live = candidate if named else next(iter(namesakes), None)
+            live = live if isinstance(live, Group) else None
             members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
