@@ -230,6 +230,8 @@ class PolicyWorld(AzureWorld):
         Bindings of the policy's subject that another hand made.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
+    definition_owners
+        The names of other policies by the GUIDs of the custom roles that they have.
     unread
         The inventory's lines of objects that the operator may not look at.
     """
@@ -247,6 +249,7 @@ class PolicyWorld(AzureWorld):
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()

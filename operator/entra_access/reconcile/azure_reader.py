@@ -140,6 +140,7 @@ class AzureReader:
     def role_made(self) -> None:
         """The operator has made or changed a custom role: what was missing may be there."""
         self.roles.made()
+        self._definitions.expire()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)

@@ -162,6 +162,11 @@ class WatchCache:
         """The lines of all policies' inventories."""
         return [line for lines in self._lines.values() for line in lines]
 
+    def role_owners(self, but: str) -> dict[str, str]:
+        """The policies, `but` for one, by the GUIDs of the custom roles that they have."""
+        others = ((name, lines) for name, lines in self._lines.items() if name != but)
+        return {guid: name for name, lines in others for guid in made_roles(lines, announced=True).values()}
+
     def directory_subjects(self) -> dict[str, set[str]]:
         """The object ids of the subjects that are groups, and of those that are users."""
         found: dict[str, set[str]] = {"groups": set(), "users": set()}

@@ -84,7 +84,14 @@ class Gatherer:
             self._azure.definitions(policy.custom_roles, policy.meta.name, status),
         )
         local = await self.local(policy, status)
-        return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
+        return replace(
+            local,
+            **who,
+            **azure,
+            definitions=definitions,
+            definition_namesakes=others,
+            definition_owners=self._cache.role_owners(but=policy.meta.name) if definitions else {},
+        )
 
     async def local(self, policy: AccessPolicy, status: Status) -> PolicyWorld:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""

@@ -117,8 +117,13 @@ class Remover:
 
         And let a role that was made be found by whoever looks for it now.
         """
-        if any(isinstance(change, DefineRole) for change in applied.done):
+        defined = {change.definition.guid for change in applied.done if isinstance(change, DefineRole)}
+        if defined:
             self._gatherer.role_made()
+            # Another policy that has taken over the same role at the same moment has it to put right.
+            for guid, policy in self._cache.role_owners(but=meta.name).items():
+                if guid in defined:
+                    self._tell(_policy_key(policy))
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
             self._tell(key)
