@@ -12,12 +12,14 @@ from support.adopting import (
     group_lines,
     group_writes,
     kept,
+    marks_of,
     origin,
     stalled,
 )
 from support.cluster import Cluster, eventually, running
 from support.deaths import asleep, killed_at
-from support.life import AKS_USER, gets, last_request, loses, made_for, person
+from support.life import AKS_USER, gets, last_request, loses, made_for, patch, person
+from support.sites import new_site
 from support.trouble import clean_log
 
 
@@ -148,3 +150,33 @@ def test_the_next_operator_goes_on_where_the_last_one_died(mortal: Cluster) -> N
     assert same == [theirs]
     policy.delete("--timeout=20s")
     assert mortal.group(theirs) is not None
+
+
+@pytest.mark.parametrize("kind", ["ClusterRoleBinding", "RoleBinding"])
+def test_an_object_survives_that_was_taken_over_when_the_operator_died(mortal: Cluster, kind: str) -> None:
+    """The inventory does not have it yet, and the resource is deleted before the next operator starts."""
+    if mortal.operator is None or not mortal.operator.alive():
+        mortal.start_operator()
+    site = new_site(mortal, kind)
+    mortal.apply(site.object())
+    uid, wished = site.there()["metadata"]["uid"], site.wished()
+    site.ask()
+    site.ready()
+    asleep(mortal)
+    resource, name, namespace = site.resource
+    where = ("-n", namespace) if namespace else ()
+    status = mortal.get(resource, name, namespace)["status"]
+    lines = [one for one in status["inventory"] if one["system"] != "Kubernetes"]
+    change = {"status": {"inventory": lines}}
+    patch(mortal, resource, name, change, *where, "--subresource=status")
+    mortal.kubectl("delete", resource, name, *where, "--wait=false")
+    mortal.start_operator()
+
+    mortal.kubectl("wait", "--for=delete", f"{resource}/{name}", *where, "--timeout=40s")
+
+    left = site.there()
+    assert (left["metadata"]["uid"], site.content()) == (uid, wished)
+    assert marks_of(left) == []
+    full = {"apol": "AccessPolicy", "ngrant": "NamespaceGrant"}[resource]
+    assert site.name in kept(mortal, full, name, namespace or "default")
+    asleep(mortal)

@@ -27,7 +27,7 @@ from entra_access.api.names import (
     Kind,
 )
 from entra_access.api.resources import AdoptionPolicy, Meta
-from entra_access.domain.children import Child, ChildRef, fingerprint, not_made_here, seen_child
+from entra_access.domain.children import AGGREGATION, Child, ChildRef, fingerprint, not_made_here, seen_child
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -277,6 +277,8 @@ def _may_adopt(child: Child, found: Body, group_id: str | None, adoption: Adopti
     labels = found["metadata"].get("labels") or {}
     if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind is SECRET:
         return False
+    if found.get(AGGREGATION):
+        return False  # its rules are gathered from other ClusterRoles, whatever is written into it
     if adoption is AdoptionPolicy.IF_IDENTICAL:
         seen = seen_child(child.ref.kind, found).content
         return fingerprint(seen) == fingerprint(child.content(group_id))

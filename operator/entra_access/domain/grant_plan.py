@@ -110,13 +110,19 @@ def _wish(wish: WishedRole, view: PolicyView | None, place: Place) -> WishedRole
 
 
 def plan_grant_removal(
-    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], *, keep: bool = False
+    owner: Meta,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    *,
+    keep: bool = False,
 ) -> Plan:
     """What takes away all that a grant made: bindings, then role assignments.
 
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
-    children = plan_children_removal(world.children, inventory, keep=keep)
+    children = plan_children_removal(world.children, inventory, adoption, keep=keep)
     if keep:
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=children.removals, inventory=(*kept, *children.inventory))

@@ -6,6 +6,7 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -240,6 +241,7 @@ def plan_policy_removal(
     world: PolicyWorld,
     inventory: tuple[Item, ...],
     now: str,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
     *,
     keep: bool = False,
 ) -> Plan:
@@ -248,13 +250,13 @@ def plan_policy_removal(
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
     if keep:
-        released = plan_children_removal(world.children, inventory, keep=True)
+        released = plan_children_removal(world.children, inventory, adoption, keep=True)
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=released.removals, inventory=(*kept, *released.inventory))
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False)
+    children = plan_children_removal(world.children, inventory, adoption, keep=False)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)

@@ -18,7 +18,7 @@ from entra_access.domain.grant_plan import plan_grant_removal
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, plan_children_removal
+from entra_access.domain.plan import Plan, plan_children_removal
 from entra_access.domain.policy_plan import plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
@@ -29,7 +29,6 @@ from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
 MAX_NAMED: Final = 10
-NEVER: Final = AdoptionPolicy.NEVER.value
 WAY_OUT: Final = f'to let it go as it is, annotate it with {ANNOTATION_ABANDON}: "true"'
 
 
@@ -64,7 +63,17 @@ class Remover:
 
     def must_let_go(self, body: Body) -> bool:
         """Whether some of what a resource made can be what Kubernetes must not collect with it."""
-        return self.keeps(body) or _spec(self._policy(body)).get("adoptionPolicy", NEVER) != NEVER
+        if self._policy(body) is None:
+            return False  # it makes nothing
+        return self.keeps(body) or self._adoption(body) is not AdoptionPolicy.NEVER
+
+    def _adoption(self, body: Body) -> AdoptionPolicy:
+        """Whether a resource can have taken something over. Of one whose policy is gone nobody knows."""
+        policy = self._policy(body)
+        if policy is None:
+            return AdoptionPolicy.ALWAYS
+        wished = _spec(policy).get("adoptionPolicy")
+        return next((one for one in AdoptionPolicy if one.value == wished), AdoptionPolicy.NEVER)
 
     def _policy(self, body: Body) -> Body | None:
         return body if read_meta(body).kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
@@ -86,7 +95,8 @@ class Remover:
             await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
             return next_look(findings, self._stalled_after)
         self._report.tell_of(meta, old, old, plan, applied)
-        self._say_what_stays(meta, "Kept", [one for one in old.inventory if keep or one.adopted])
+        lines = {one.key: one for one in (*plan.inventory, *old.inventory) if keep or one.adopted}
+        self._say_what_stays(meta, "Kept", list(lines.values()))
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
 
@@ -107,8 +117,7 @@ class Remover:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
             return Next(failed=True)  # the watch has not shown it yet
-        lines = [child_item(one.ref, one.uid, adopted=one.adopted and not one.owners) for one in children]
-        removals = plan_children_removal(children, lines, keep=False).removals
+        removals = plan_children_removal(children, (), AdoptionPolicy.ALWAYS, keep=False).removals
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
 
@@ -160,7 +169,8 @@ class Remover:
             world = await self._policy_world(meta, body, old, now, keep=keep)
             claims.note(key_of(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-            return plan_policy_removal(meta, self._place, world, old.inventory, stamp(now), keep=keep)
+            inventory, adoption = old.inventory, self._adoption(body)
+            return plan_policy_removal(meta, self._place, world, inventory, stamp(now), adoption, keep=keep)
         if keep:
             children = await self._gatherer.children(meta, old)
             grant_world = GrantWorld(
@@ -174,7 +184,9 @@ class Remover:
             grant_world = await self._gatherer.grant_removal(meta, old)
         claims.note(key_of(meta), frozenset())
         grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep)
+        return plan_grant_removal(
+            meta, self._place, grant_world, old.inventory, self._adoption(body), keep=keep
+        )
 
     async def _policy_world(
         self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool
