@@ -397,4 +397,5 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         if policy
         else None
     )
-    return (view.deleting, view.unreadable, given, view.subject, view.roles)
+    kept = policy.delete_policy if policy else None
+    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles)

@@ -180,8 +180,8 @@ class Gatherer:
         if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
             # What there is of one that may be taken over must be as it is wished for.
             named = bool(policy.meta.annotation(ANNOTATION_ADOPT))
-            live = candidate if named else next(iter(namesakes), None)
-            live = live if isinstance(live, Group) else None
+            first = candidate if named else next(iter(namesakes), None)
+            live = first if isinstance(first, Group) else None
             members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
@@ -279,9 +279,9 @@ class Gatherer:
             facts=self._cluster.facts,
         )
 
-    async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
-        """What there is of a NamespaceGrant that is going."""
-        azure = await self._azure.world((), (), status)
+    async def grant_removal(self, meta: Meta, status: Status, *, azure: bool) -> GrantWorld:
+        """What there is of a NamespaceGrant that is going; `azure`: there too."""
+        assigned = await self._azure.world((), (), status) if azure else {}
         children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
@@ -289,7 +289,7 @@ class Gatherer:
             namespace_ending=False,
             children=children,
             cluster_roles=frozenset(),
-            **azure,
+            **assigned,
         )
 
     def _roles_of(self, view: PolicyView | None) -> dict[str, str]:
