@@ -121,7 +121,7 @@ class Gatherer:
         self, meta: Meta, status: Status, now: datetime, *, group: bool, azure: bool
     ) -> PolicyWorld:
         """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
-        assigned = await self._azure.world((), (), status) if azure else {}
+        assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
         return PolicyWorld(group=found, children=children, unread=unread, **assigned)
@@ -281,7 +281,7 @@ class Gatherer:
 
     async def grant_removal(self, meta: Meta, status: Status, *, azure: bool) -> GrantWorld:
         """What there is of a NamespaceGrant that is going; `azure`: there too."""
-        assigned = await self._azure.world((), (), status) if azure else {}
+        assigned = await self._azure.left(status) if azure else {}
         children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
