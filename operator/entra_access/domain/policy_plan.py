@@ -46,7 +46,7 @@ def plan_policy(
     """What makes all that a policy asks for as it should be.
 
     `known` is who got the access when that was found out last; it counts only while it cannot be seen.
-    `put_in` are those whom the operator has put into the group.
+    `put_in` are those whom the operator has put into the group, or whom the policy was for.
     """
     match policy.subject:
         case GroupSubject() as wish:
@@ -54,7 +54,7 @@ def plan_policy(
             names = GroupNames(unique_name(owner, name), adopted_name(owner, name))
             who = plan_group(wish, names, world, inventory, now, put_in or Marks(), policy.meta)
         case DirectorySubject() as wish:
-            who = plan_directory_subject(policy, wish, world, known)
+            who = plan_directory_subject(policy, wish, world, known, put_in or Marks())
         case ServiceAccountSubject() as wish:
             who = plan_service_account(policy, wish, world)
     if who.alone or who.subject is None:
