@@ -78,10 +78,14 @@ def rich(cluster: Cluster) -> tuple[Policy, Person, str]:
     return policy, who, namespace
 
 
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
 def test_a_policy_that_keeps_leaves_everything_as_it_is(
-    cluster: Cluster, rich: tuple[Policy, Person, str]
+    cluster: Cluster, rich: tuple[Policy, Person, str], cascade: str
 ) -> None:
-    """Group, members, assignments, roles and bindings stay and work, and nothing says that they are ours."""
+    """Group, members, assignments, roles and bindings stay and work, and nothing says that they are ours.
+
+    However it is deleted: Argo CD has Kubernetes collect in the foreground.
+    """
     policy, who, namespace = rich
     group, role = policy.entra(), policy.spec["customRoles"][0]["name"]
     lines = policy.ready()["status"]["inventory"]
@@ -90,7 +94,7 @@ def test_a_policy_that_keeps_leaves_everything_as_it_is(
     assert (len(assignments), len(objects)) == (3, 6)
     since = last_request(cluster)
 
-    policy.delete("--timeout=20s")
+    policy.delete("--timeout=20s", f"--cascade={cascade}")
 
     at_rest(cluster)
     assert cluster.azure.journal(since=since, write=True) == []
@@ -178,8 +182,11 @@ def test_a_service_account_and_its_token_are_kept(cluster: Cluster) -> None:
 # Grants
 
 
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
 @pytest.mark.parametrize("azure", [False, True], ids=["in the cluster", "in Azure too"])
-def test_a_grant_keeps_what_it_made_as_its_policy_says(cluster: Cluster, *, azure: bool) -> None:
+def test_a_grant_keeps_what_it_made_as_its_policy_says(
+    cluster: Cluster, cascade: str, *, azure: bool
+) -> None:
     """It stays and works without anything of ours on it; the policy goes on, and no finalizer hangs."""
     who, namespace = person(cluster), cluster.namespace()
     grants = {**ceiling("edit", rules=[READ_PODS]), "azureRoles": [WRITER]}
@@ -192,7 +199,7 @@ def test_a_grant_keeps_what_it_made_as_its_policy_says(cluster: Cluster, *, azur
     assert ((WRITER, where) in given) == azure
     since = last_request(cluster)
 
-    cluster.kubectl("delete", "ngrant", "work", "-n", namespace, "--timeout=20s")
+    cluster.kubectl("delete", "ngrant", "work", "-n", namespace, "--timeout=20s", f"--cascade={cascade}")
 
     at_rest(cluster)
     left = all_bindings(cluster, namespace)
@@ -207,8 +214,15 @@ def test_a_grant_keeps_what_it_made_as_its_policy_says(cluster: Cluster, *, azur
 
 
 def test_an_edit_of_the_policy_decides_for_grants_that_are_there(cluster: Cluster) -> None:
-    """From Delete to Keep and back, a grant that nobody touches does as the policy says at the end."""
+    """From Delete to Keep and back, a grant that nobody touches does as the policy says at the end.
+
+    Nobody owns what is kept; that is no drift, and neither is the way back.
+    """
     first, second = cluster.namespace(), cluster.namespace()
+
+    def owners(namespace: str) -> list[int]:
+        return [len(one["metadata"].get("ownerReferences", ())) for one in all_bindings(cluster, namespace)]
+
     policy = new_policy(cluster, person(cluster), grants=ceiling("view"))
     for namespace in (first, second):
         cluster.grant("work", namespace, policy.name, clusterRoles=["view"])
@@ -219,8 +233,12 @@ def test_an_edit_of_the_policy_decides_for_grants_that_are_there(cluster: Cluste
 
     for namespace in (first, second):
         eventually(lambda namespace=namespace: finalizers(cluster, namespace), "it is told to the grant")  # type: ignore[misc]
+        eventually(lambda namespace=namespace: owners(namespace) == [0], "nobody owns it")  # type: ignore[misc]
     cluster.kubectl("delete", "ngrant", "work", "-n", first, "--timeout=20s")
     policy.update(deletePolicy="Delete")
+    eventually(lambda: owners(second) == [1], "the grant owns it")
+    drift = cluster.ready("ngrant", "work", second)["status"]["drift"]
+    assert (drift["state"], drift["corrected"]) == ("InSync", 0)
     cluster.kubectl("delete", "ngrant", "work", "-n", second, "--timeout=20s")
     eventually(lambda: not all_bindings(cluster, second), "what the second had goes")
     at_rest(cluster)

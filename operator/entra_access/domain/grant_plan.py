@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
-from entra_access.api.resources import AdoptionPolicy, Meta, NamespaceGrant
+from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
 from entra_access.api.times import stamp
 from entra_access.domain import ceiling
@@ -64,7 +64,8 @@ def plan_grant(
         ]
     policy = world.policy.policy if world.policy else None
     adoption = policy.adoption if policy else AdoptionPolicy.NEVER
-    children = plan_children(wanted, world.children, inventory, adoption=adoption)
+    keep = policy is not None and policy.delete_policy is DeletePolicy.KEEP
+    children = plan_children(wanted, world.children, inventory, adoption=adoption, keep=keep)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None

@@ -7,6 +7,7 @@ The plan of a policy is in `policy_plan`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import AdoptionPolicy
 from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReleaseChild, ReplaceChild
@@ -107,8 +108,13 @@ def plan_children(
     inventory: Iterable[Item],
     anew: frozenset[ChildRef] = frozenset(),
     adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    *,
+    keep: bool = False,
 ) -> ChildPlan:
-    """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again."""
+    """Compare Roles and bindings as they should be with those that are there.
+
+    `anew`: to be made again. `keep`: they are to stay when their resource goes, however it is deleted.
+    """
     inventory = tuple(inventory)
     lines = {(i.kind, i.name): i for i in inventory if i.system is System.KUBERNETES}
     there = by_ref(seen)
@@ -118,7 +124,7 @@ def plan_children(
     wanted_refs = set()
     coming = set()
     for wish in wanted:
-        child = wish
+        child = replace(wish, kept=keep and wish.ref.kind not in {SERVICE_ACCOUNT, SECRET})
         wanted_refs.add(child.ref)
         one = there.get(child.ref)
         if one is None:
@@ -131,7 +137,7 @@ def plan_children(
             found.append(Difference(item, made, foreign))
             continue
         if _is_adopted(one, lines, adoption):
-            child = replace(wish, adopted=True)
+            child = replace(child, adopted=True, kept=False)
         different = {name for name, _, _ in differences(child, one)}
         if different & UNCHANGEABLE or child.ref in anew or (different and child.account):
             made = ApplyChild(child, None)

@@ -7,6 +7,7 @@ from typing import Final
 from entra_access.api.resources import (
     AccessPolicy,
     AdoptionPolicy,
+    DeletePolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -113,7 +114,9 @@ def _whole(
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
-    children = plan_children(who.children + access.children, live, inventory, who.replaced, policy.adoption)
+    keep = policy.delete_policy is DeletePolicy.KEEP
+    wanted = who.children + access.children
+    children = plan_children(wanted, live, inventory, who.replaced, policy.adoption, keep=keep)
     satisfying = satisfied(roles, world, subject.object_id)
     remove = policy.foreign_assignments is ForeignAssignments.REMOVE
     foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)

@@ -98,7 +98,9 @@ class Remover:
             await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
             return next_look(findings, self._stalled_after)
         self._report.tell_of(meta, old, old, plan, applied)
-        lines = {one.key: one for one in (*plan.inventory, *old.inventory) if keep or one.adopted}
+        # Of what is in the cluster, what was seen there: it can have been collected in the meantime.
+        there = (*plan.inventory, *(one for one in old.inventory if one.system is not System.KUBERNETES))
+        lines = {(one.key, one.id): one for one in there if keep or one.adopted}
         self._say_what_stays(meta, "Kept", list(lines.values()))
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
