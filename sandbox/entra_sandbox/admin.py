@@ -145,8 +145,10 @@ def _add_user(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
 
 
 def _change_user(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
-    user = admin.user(ref["name"])
-    user.enabled = bool(call.json()["accountEnabled"])
+    user, body = admin.user(ref["name"]), call.json()
+    if "userPrincipalName" in body:
+        admin.state.directory.rename_user(user, str(body["userPrincipalName"]))
+    user.enabled = bool(body.get("accountEnabled", user.enabled))
     admin.state.directory.touch(user)
     return Reply(200, admin_state.user(user))
 
@@ -212,6 +214,7 @@ def _add_group(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
         security_enabled=bool(body.get("securityEnabled", True)),
         group_types=list(body.get("groupTypes", ())),
         is_assignable_to_role=body.get("isAssignableToRole"),
+        on_premises_sync=body.get("onPremisesSyncEnabled"),
     )
     try:
         admin.state.directory.add_group(group)

@@ -191,6 +191,10 @@ class SandboxClient:
         """Disable a user, or enable it again. Tokens that were given out stay good until they expire."""
         self.call("PATCH", f"/users/{_segment(user)}", {"accountEnabled": not disabled})
 
+    def rename_user(self, user: str, upn: str) -> None:
+        """Give a user another user principal name."""
+        self.call("PATCH", f"/users/{_segment(user)}", {"userPrincipalName": upn})
+
     def delete_user(self, user: str) -> None:
         """Delete a user."""
         self.call("DELETE", f"/users/{_segment(user)}")

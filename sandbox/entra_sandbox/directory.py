@@ -81,6 +81,7 @@ class Group:
     visibility: str | None = None
     is_assignable_to_role: bool | None = None
     created_by_app_id: str | None = None
+    on_premises_sync: bool | None = None
     deleted_at: float | None = None
     members: dict[str, None] = field(default_factory=dict)
     owners: dict[str, None] = field(default_factory=dict)
@@ -225,6 +226,15 @@ class Directory:
         self.users[user.id] = user
         self._users_by_upn[user.upn.lower()] = user.id
         return user
+
+    def rename_user(self, user: User, upn: str) -> None:
+        """Give a user another name, which must be free; the old one is free then."""
+        if self._users_by_upn.get(upn.lower(), user.id) != user.id:
+            raise ValueError(f"user '{upn}' is already there")
+        del self._users_by_upn[user.upn.lower()]
+        user.upn = upn
+        self._users_by_upn[upn.lower()] = user.id
+        self.touch(user)
 
     def remove_user(self, user: User) -> None:
         """Delete a user; links to it stop counting."""

@@ -47,6 +47,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "isAssignableToRole": group.is_assignable_to_role,
         "mailEnabled": group.mail_enabled,
         "mailNickname": group.mail_nickname,
+        "onPremisesSyncEnabled": group.on_premises_sync,
         "renewedDateTime": created,
         "securityEnabled": group.security_enabled,
         "securityIdentifier": group.security_identifier,

@@ -27,7 +27,7 @@ from entra_access.api.names import (
     Kind,
 )
 from entra_access.api.resources import AdoptionPolicy, Meta
-from entra_access.domain.children import Child, ChildRef, fingerprint, not_made_here, seen_child
+from entra_access.domain.children import AGGREGATION, Child, ChildRef, fingerprint, not_made_here, seen_child
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -90,7 +90,9 @@ class Kubernetes:
         ref = child.ref
         if uid:
             manifest["metadata"]["uid"] = uid
-            return await self._apply(path_of(ref.kind, ref.namespace, ref.name), manifest, f"apply {ref}")
+            path = path_of(ref.kind, ref.namespace, ref.name)
+            body = await self._apply(path, manifest, f"apply {ref}")
+            return body if child.owned else await self._disown(ref, body)
         query = [("fieldManager", FIELD_MANAGER)]
         try:
             path = path_of(ref.kind, ref.namespace, None)
@@ -124,6 +126,22 @@ class Kubernetes:
             return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]
         return await self._apply(path, manifest, f"apply {ref}")
+
+    async def _disown(self, ref: ChildRef, body: Body) -> Body:
+        """Take our ownerReferences off: an apply leaves those that were made by POST."""
+        meta = body["metadata"]
+        owners = meta.get("ownerReferences", ())
+        others = [one for one in owners if not _is_of_ours(one)]
+        if len(others) == len(owners):
+            return body
+        patch = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        return await self._call(
+            "PATCH",
+            path_of(ref.kind, ref.namespace, ref.name),
+            f"take the owner off {ref}",
+            body={"metadata": {**patch, "ownerReferences": others or None}},
+            content_type=MERGE,
+        )
 
     async def delete_child(self, ref: ChildRef, uid: str) -> None:
         """Delete a Role or binding if it still has that UID. One that is gone counts as deleted."""
@@ -287,6 +305,8 @@ def _may_adopt(child: Child, found: Body, group_id: str | None, adoption: Adopti
     labels = found["metadata"].get("labels") or {}
     if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind is SECRET:
         return False
+    if found.get(AGGREGATION):
+        return False  # its rules are gathered from other ClusterRoles, whatever is written into it
     if adoption is AdoptionPolicy.IF_IDENTICAL:
         seen = seen_child(child.ref.kind, found).content
         return fingerprint(seen) == fingerprint(child.content(group_id))

@@ -8,6 +8,10 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 RBAC_API: Final = "rbac.authorization.k8s.io"
 
 FINALIZER: Final = f"{GROUP}/cleanup"
+"""On a resource that may have made something in Entra or Azure."""
+FINALIZER_RELEASE: Final = f"{GROUP}/release"
+"""On one that has nothing there, and may have something in the cluster that Kubernetes must not collect."""
+FINALIZERS: Final = frozenset({FINALIZER, FINALIZER_RELEASE})
 FIELD_MANAGER: Final = "entra-access-operator"
 USER_AGENT: Final = "entra-access-operator/0.1"
 

@@ -52,6 +52,7 @@ class ChildRef:
 
 
 AGGREGATION: Final = "aggregationRule"
+OWNERS: Final = "metadata.ownerReferences"
 UNCHANGEABLE: Final = {"roleRef", AGGREGATION}
 """What an apply cannot put right: such an object is deleted and made again."""
 ROLE_KINDS: Final = (ROLE, CLUSTER_ROLE)
@@ -78,8 +79,8 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in. `adopted`: it was there before, so that
-    nobody owns it, and Kubernetes does not collect it.
+    `account` is, for a token, the service account that it signs in. `adopted`: it was there before. `kept`:
+    it is to stay when its resource goes. Nobody owns either, so that Kubernetes does not collect it.
     """
 
     ref: ChildRef
@@ -90,6 +91,12 @@ class Child:
     subject: RbacSubject | None = None
     account: str = ""
     adopted: bool = False
+    kept: bool = False
+
+    @property
+    def owned(self) -> bool:
+        """Whether Kubernetes collects it with its resource."""
+        return not (self.adopted or self.kept)
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -101,6 +108,10 @@ class Child:
                 "subjects": [self.subject.as_dict(group_id)],
             }
         return {"type": TOKEN_TYPE} if self.account else {}
+
+    def mark(self, group_id: str | None = None) -> str:
+        """A hash of what is wished for, by which a new wish is told from what another hand changed."""
+        return fingerprint({**self.content(group_id), **({"kept": True} if self.kept else {})})
 
     def labels(self) -> dict[str, str]:
         """The labels by which the operator finds its own."""
@@ -117,12 +128,10 @@ class Child:
         metadata = {
             "name": self.ref.name,
             "labels": self.labels(),
-            "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
+            "annotations": {ANNOTATION_APPLIED: self.mark(group_id)}
             | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
             | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
-            "ownerReferences": []
-            if self.adopted
-            else [
+            "ownerReferences": [
                 {
                     "apiVersion": self.owner.kind.api_version,
                     "kind": self.owner.kind.kind,
@@ -131,7 +140,9 @@ class Child:
                     "controller": True,
                     "blockOwnerDeletion": False,
                 }
-            ],
+            ]
+            if self.owned
+            else [],
         }
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
@@ -263,8 +274,10 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if not wanted.adopted and wanted.owner.uid not in seen.owner_uids:
-        found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
+    if wanted.owned and wanted.owner.uid not in seen.owner_uids:
+        found.append((OWNERS, str(wanted.owner), "none of it"))
+    if not wanted.owned and seen.owners:
+        found.append((OWNERS, "none", ", ".join(f"{kind} {name}" for kind, name, _ in seen.owners)))
     return found
 
 
@@ -302,7 +315,7 @@ def drift_of(wanted: Child, seen: SeenChild) -> list[tuple[DriftItem, bool]]:
     A difference because something new is wished for is no drift: then the mark of what was applied last
     is not that of what is wanted now, and nobody else owns the field.
     """
-    unchanged_wish = seen.applied == fingerprint(wanted.content())
+    unchanged_wish = seen.applied == wanted.mark()
     found = []
     for name, expected, there in differences(wanted, seen):
         foreign = unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)

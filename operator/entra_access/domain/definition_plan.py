@@ -65,7 +65,10 @@ def wished_definition(
     By default it can be assigned in the cluster's resource group: a cluster itself is no assignable scope.
     Source: https://learn.microsoft.com/azure/role-based-access-control/custom-roles
     """
-    taken = (guid_in(i.id) for i in inventory if i.kind == DEFINITION and i.adopted and i.name == role.name)
+    name = role.name.lower()
+    taken = (
+        guid_in(i.id) for i in inventory if i.kind == DEFINITION and i.adopted and i.name.lower() == name
+    )
     return Definition(
         guid=next(taken, None) or definition_name(place.owner_id, policy, role.name),
         name=role.name,
@@ -87,9 +90,12 @@ def definition_mark(definition: Definition) -> str:
     return digest(repr((name, description, [sorted(one) for one in lists if isinstance(one, frozenset)])), 16)
 
 
-def made_roles(inventory: Iterable[Item]) -> dict[str, str]:
-    """The GUIDs of the custom roles that an inventory tells of as there, by name in lower case."""
-    lines = [item for item in inventory if item.kind == DEFINITION and item.since]
+def made_roles(inventory: Iterable[Item], *, announced: bool = False) -> dict[str, str]:
+    """The GUIDs of the custom roles that an inventory tells of as there, by name in lower case.
+
+    `announced`: and of those that are about to be made.
+    """
+    lines = [item for item in inventory if item.kind == DEFINITION and (item.since or announced)]
     return {item.name.lower(): guid for item in lines if (guid := guid_in(item.id))}
 
 
@@ -111,7 +117,14 @@ def plan_definitions(
         definition = wished_definition(role, owner.name, place, taken)
         wished.add(definition.guid)
         line = lines.get(definition.guid)
-        _plan_one(part, definition, world, line, f"spec.customRoles[{index}]", now, adoption)
+        path = f"spec.customRoles[{index}]"
+        other = world.definition_owners.get(definition.guid)
+        if other and other < owner.name:
+            # Both took it over at the same moment; which of them keeps it, they both know.
+            part.findings.append(_owned(definition, other, path))
+            part.refused.add(role.name.lower())
+            continue
+        _plan_one(part, definition, world, line, path, now, adoption)
     for guid, item in lines.items():
         # A line can be written by whoever may write a status: the GUID must be the one that we would give.
         if guid in wished or guid != definition_name(place.owner_id, owner.name, item.name):
@@ -149,10 +162,10 @@ def _plan_one(
         part.inventory.append(line)
         part.refused.add(wish.name.lower())
         return
-    if seen is None and isinstance(other, Definition) and _may_adopt(wish, other, adoption, world):
+    if seen is None and isinstance(other, Definition) and _may_adopt(wish, other, world, adoption):
         _adopt(part, wish, other, now)
         return
-    if seen is None and (refusal := _name_taken(wish, world, path)):
+    if seen is None and (refusal := _name_taken(wish, world, path, adoption)):
         part.findings.append(refusal)
         part.refused.add(wish.name.lower())
         return
@@ -171,7 +184,7 @@ def _plan_one(
         part.inventory.append(replace(item, origin=line.origin if line else ""))
 
 
-def _may_adopt(wish: Definition, other: Definition, adoption: AdoptionPolicy, world: PolicyWorld) -> bool:
+def _may_adopt(wish: Definition, other: Definition, world: PolicyWorld, adoption: AdoptionPolicy) -> bool:
     if other.guid in world.definition_owners:
         return False
     if adoption is AdoptionPolicy.IF_IDENTICAL:
@@ -183,9 +196,10 @@ def _adopt(part: DefinitionPart, wish: Definition, other: Definition, now: str) 
     """Take over the role of that name: it keeps its GUID, and what it is for becomes what is wished for."""
     adopted = replace(wish, guid=other.guid)
     part.there[wish.name.lower()] = adopted
-    change = DefineRole(adopted.assignable_scopes[0], adopted, new=False, adopted=True)
-    part.additions.append(change)
-    part.differences += [Difference(item, change) for item in _items(adopted, other, ABSENT)]
+    if other.content != adopted.content:
+        change = DefineRole(adopted.assignable_scopes[0], adopted, new=False, adopted=True)
+        part.additions.append(change)
+        part.differences += [Difference(item, change) for item in _items(adopted, other, ABSENT)]
     part.inventory.append(replace(definition_item(adopted, now), origin=ADOPTED))
 
 
@@ -207,7 +221,7 @@ def _words(value: object) -> str:
     return text[:MAX_WORDS] or "none"
 
 
-def _name_taken(wish: Definition, world: PolicyWorld, path: str) -> Finding | None:
+def _name_taken(wish: Definition, world: PolicyWorld, path: str, adoption: AdoptionPolicy) -> Finding | None:
     """Custom roles' names are unique in the tenant, so another one of that name is in the way."""
     other = world.definition_namesakes.get(wish.name)
     if isinstance(other, Fault):
@@ -215,9 +229,22 @@ def _name_taken(wish: Definition, world: PolicyWorld, path: str) -> Finding | No
     if other is None:
         return None
     owner = world.definition_owners.get(other.guid)
-    whose = f"is AccessPolicy {owner}'s" if owner else "was not made by this policy"
-    message = (
-        f"a role named {wish.name} is already in the tenant and {whose} ({other.guid}); "
-        "choose another name, have it taken over by adoptionPolicy, or delete that role"
+    if owner:
+        return _owned(other, owner, path)
+    there = (
+        f"a role named {wish.name} is already in the tenant and was not made by this policy ({other.guid})"
     )
+    if adoption is AdoptionPolicy.IF_IDENTICAL:
+        fields = ", ".join(item.field for item in _items(wish, other, ABSENT))
+        message = (
+            f"{there}, and is not as given here ({fields}); make them alike, choose another name, or have it "
+            "taken over anyway by adoptionPolicy: Always"
+        )
+        return Finding(Link.AZURE_ROLES, Severity.STALLED, "NotIdentical", message, f"{path}.name")
+    message = f"{there}; choose another name, have it taken over by adoptionPolicy, or delete that role"
+    return Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleExists", message, f"{path}.name")
+
+
+def _owned(role: Definition, policy: str, path: str) -> Finding:
+    message = f"AccessPolicy {policy} has the role {role.name} ({role.guid}); choose another name"
     return Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleExists", message, f"{path}.name")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
-from entra_access.api.resources import AdoptionPolicy, Meta, NamespaceGrant
+from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
 from entra_access.api.times import moment, stamp
 from entra_access.domain import ceiling
@@ -69,9 +69,10 @@ def plan_grant(
     adoption = policy.adoption if policy else AdoptionPolicy.NEVER
     if world.policy is None or world.policy.deleting:
         # As when the grant itself is deleted: what was there before stays.
-        children = plan_children_removal(world.children, inventory, keep=False)
+        children = plan_children_removal(world.children, inventory, adoption, keep=False)
     else:
-        children = plan_children(wanted, world.children, inventory, adoption=adoption)
+        keep = policy is not None and policy.delete_policy is DeletePolicy.KEEP
+        children = plan_children(wanted, world.children, inventory, adoption=adoption, keep=keep)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
@@ -121,15 +122,15 @@ def plan_grant_removal(
     place: Place,
     world: GrantWorld,
     inventory: tuple[Item, ...],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
     *,
     keep: bool = False,
-    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a grant made: bindings, then role assignments.
 
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
-    children = plan_children_removal(world.children, inventory, keep=keep, adoption=adoption)
+    children = plan_children_removal(world.children, inventory, adoption, keep=keep)
     if keep:
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=children.removals, inventory=(*kept, *children.inventory))

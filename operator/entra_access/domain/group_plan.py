@@ -10,9 +10,10 @@ from entra_access.api.resources import (
     Meta,
 )
 from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
-from entra_access.domain.adoption import ADOPTING, plan_adoption
 from entra_access.domain.adoption import PATH as NAME_PATH
+from entra_access.domain.adoption import adopting, plan_adoption, refused_again
 from entra_access.domain.changes import (
+    AddPrincipals,
     AdoptGroup,
     CreateGroup,
     RestoreGroup,
@@ -65,14 +66,19 @@ def plan_group(
     line = group_item(inventory)
     known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     who = Who()
+    refusal = refused_again(wish, world, line.id if line else "")
+    if refusal:
+        who.findings.append(refusal)
+        who.alone = who.unseen = True
+        return who
     _plan_group_itself(who, wish, names, world, line, now, meta)
-    adopting = any(isinstance(change, AdoptGroup) for change in who.additions)
+    taking = any(isinstance(change, AdoptGroup) for change in who.additions)
     creating = any(isinstance(change, CreateGroup) for change in who.additions)
     group_id = None if creating else known or None
     # What was put into another group says nothing of this one.
     memory = Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
     who.unseen = True
-    if adopting or (not creating and (group_id is None or world.group is None)):
+    if taking or (not creating and (group_id is None or world.group is None)):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
         who.alone = True
         return who
@@ -122,7 +128,9 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
         message = f"those who are no members any more leave group {group.display_name} first"
         more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
         members.findings.append(more)
-    who.additions += members.removals
+    # New owners come first: Entra keeps a group's last owner.
+    owners = (one for one in members.additions if isinstance(one, AddPrincipals) and one.relation == "owners")
+    who.additions += [*owners, *members.removals]
     who.findings += members.findings
     if not told:
         who.inventory = [replace(item, id="") for item in who.inventory]
@@ -158,8 +166,7 @@ def _plan_group_itself(
                 part.findings += [one for one in (refusal, found) if isinstance(one, Finding)]
             elif found:
                 part.additions.append(found)
-                message = f"group {found.display_name} ({found.group_id}) is being taken over"
-                part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, ADOPTING, message))
+                part.findings.append(adopting(found))
             else:
                 create = CreateGroup(names.made, wish.display_name, nickname, wish.description)
                 part.additions.append(create)

@@ -1,12 +1,15 @@
 """Whom the operator has put into a group, as short hashes: what a status can hold for a thousand members.
 
+Of a policy whose subject is in the directory anyway, whom it was for.
+
 They tell a member whom another hand added from one who was wished for, and a wish that was taken back from
 one that suddenly stands for somebody else. They give nobody anything: who is a member is always looked up.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from entra_access.domain.naming import digest
@@ -15,8 +18,13 @@ NOBODY: Final = "-"
 _LENGTH: Final = 6
 
 
+@lru_cache(maxsize=16_384)
+def _mark(relation: str, text: str) -> str:
+    return digest(f"{relation}|{text}", _LENGTH)
+
+
 def _pair(relation: str, reference: str, object_id: str) -> str:
-    return digest(f"{relation}|{reference}", _LENGTH) + digest(f"{relation}|{object_id}", _LENGTH)
+    return _mark(relation, reference) + _mark(relation, object_id)
 
 
 @dataclass(frozen=True)
@@ -28,23 +36,33 @@ class Marks:
 
     def has(self, relation: str, object_id: str) -> bool:
         """Whether the operator has put that object in."""
-        return digest(f"{relation}|{object_id}", _LENGTH) in self._objects
+        return _mark(relation, object_id) in self._references
 
     @cached_property
-    def _objects(self) -> frozenset[str]:
-        return frozenset(pair[_LENGTH:] for pair in self.pairs)
+    def _references(self) -> dict[str, set[str]]:
+        """The marks of the references by those of the objects."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for pair in self.pairs:
+            found[pair[_LENGTH:]].add(pair[:_LENGTH])
+        return dict(found)
 
     def had(self, relation: str, reference: str, object_id: str) -> bool:
         """Whether the operator has put that object in for that reference."""
         return _pair(relation, reference, object_id) in self.pairs
 
-    def wished(self, relation: str, object_id: str, references: Iterable[str]) -> bool:
-        """Whether the object was put in for one of these references."""
-        return any(self.had(relation, reference, object_id) for reference in references)
+    def had_another(self, relation: str, reference: str, object_id: str) -> bool:
+        """Whether the reference stood for another object."""
+        known = any(pair.startswith(_mark(relation, reference)) for pair in self.pairs)
+        return known and not self.had(relation, reference, object_id)
+
+    def wished(self, relation: str, object_id: str, references: Iterable[str]) -> set[str]:
+        """For which of these references the object was put in."""
+        known = self._references.get(_mark(relation, object_id))
+        return {one for one in references if _mark(relation, one) in known} if known else set()
 
     def of(self, ids: Iterable[tuple[str, str]]) -> "Marks":
         """Those for the objects, given with their relations."""
-        marks = {digest(f"{relation}|{one}", _LENGTH) for relation, one in ids}
+        marks = {_mark(relation, one) for relation, one in ids}
         return Marks(frozenset(pair for pair in self.pairs if pair[_LENGTH:] in marks), self.known)
 
     def __str__(self) -> str:

@@ -183,7 +183,7 @@ def _plan_relation(
     leaving.sort(key=lambda one: one.id)  # lists come in any order
     if relation == "owners" and not wanted:
         leaving = _but_one_user(part, seen, leaving, memory)
-    leaving = _approved(part, relation, held.wished, seen, leaving, memory)
+    leaving = _approved(part, relation, held.wished, wanted, seen, leaving, memory)
     for one in leaving:
         removal = RemovePrincipal(
             group_id or "", relation, one.id, _name(one), application=one.kind == APPLICATION
@@ -211,6 +211,7 @@ def _approved(
     part: Part,
     relation: str,
     wished: tuple[Reference, ...],
+    wanted: dict[str, Reference],
     seen: tuple[Principal, ...],
     leaving: list[Principal],
     memory: Memory,
@@ -218,11 +219,15 @@ def _approved(
     """Without those who may not leave yet.
 
     More than half of those whom the operator has put in would leave, and nobody took the wish for them back:
-    then a name stands for somebody else now, or another policy's group is another one.
+    then a name stands for somebody else now, or another policy's group is another one. Who has come in their
+    place does not count.
     """
     put_in, texts = memory.put_in, [str(one) for one in wished]
-    resolved = [one for one in leaving if put_in.wished(relation, one.id, texts)]
-    all_put_in = sum(put_in.has(relation, one.id) for one in seen)
+    wishes = {one.id: put_in.wished(relation, one.id, texts) for one in leaving}
+    resolved = [one for one in leaving if wishes[one.id]]
+    places = {text for texts_of_one in wishes.values() for text in texts_of_one}
+    came = {one for one, reference in wanted.items() if str(reference) in places}
+    all_put_in = sum(put_in.has(relation, one.id) for one in seen if one.id not in came)
     ids = [one.id for one in resolved]
     if 2 * len(resolved) <= all_put_in or approved(memory.meta, ids):
         return leaving

@@ -248,6 +248,8 @@ class PolicyWorld(AzureWorld):
         The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
+    definition_owners
+        The names of other policies by the GUIDs of the custom roles that they have.
     unread
         The inventory's lines of objects that the operator may not look at.
     """

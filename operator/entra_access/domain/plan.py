@@ -7,6 +7,7 @@ The plan of a policy is in `policy_plan`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from entra_access.api.names import SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import AdoptionPolicy
 from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReleaseChild, ReplaceChild
@@ -95,13 +96,14 @@ def child_item(ref: ChildRef, uid: str, *, adopted: bool = False) -> Item:
     return Item(System.KUBERNETES, ref.kind.kind, ref.path, uid, origin=ADOPTED if adopted else "")
 
 
-def _line_adopted(lines: Mapping[tuple[str, str], Item], ref: ChildRef) -> bool:
-    line = lines.get((ref.kind.kind, ref.path))
-    return line is not None and line.adopted
+def _is_adopted(seen: SeenChild, lines: Mapping[tuple[str, str], Item], adoption: AdoptionPolicy) -> bool:
+    """Whether it was there before, as the inventory says of this very object.
 
-
-def _is_adopted(seen: SeenChild, line: Item | None, adoption: AdoptionPolicy) -> bool:
-    if line and line.id:
+    Only of one that the inventory does not have the annotation is believed, and only where things may be
+    adopted: anybody may write one, and what is adopted stays when its resource goes.
+    """
+    line = lines.get((seen.ref.kind.kind, seen.ref.path))
+    if line and line.id == seen.uid:
         return line.adopted
     return adoption is not AdoptionPolicy.NEVER and seen.adopted and not seen.owners
 
@@ -112,11 +114,12 @@ def plan_children(
     inventory: Iterable[Item],
     anew: frozenset[ChildRef] = frozenset(),
     adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    *,
+    keep: bool = False,
 ) -> ChildPlan:
-    """Compare Roles and bindings as they should be with those that are there. `anew`: to be made again.
+    """Compare Roles and bindings as they should be with those that are there.
 
-    What was adopted says the inventory. Only of what it does not know the annotation is believed, and only
-    where things may be adopted: anybody may write one, and what is adopted stays when its resource goes.
+    `anew`: to be made again. `keep`: they are to stay when their resource goes, however it is deleted.
     """
     inventory = tuple(inventory)
     lines = {(i.kind, i.name): i for i in inventory if i.system is System.KUBERNETES}
@@ -125,10 +128,9 @@ def plan_children(
     additions: list[Change] = []
     found: list[Difference] = []
     wanted_refs = set()
-    adopted: set[ChildRef] = set()
     coming = set()
     for wish in wanted:
-        child = wish
+        child = replace(wish, kept=keep and wish.ref.kind not in {SERVICE_ACCOUNT, SECRET})
         wanted_refs.add(child.ref)
         one = there.get(child.ref)
         if one is None:
@@ -140,10 +142,8 @@ def plan_children(
             item = DriftItem(System.KUBERNETES, str(child.ref), "", PRESENT, DELETED if foreign else ABSENT)
             found.append(Difference(item, made, foreign))
             continue
-        line = lines.get((child.ref.kind.kind, child.ref.path))
-        if _is_adopted(one, line, adoption):
-            child = replace(wish, adopted=True)
-            adopted.add(child.ref)
+        if _is_adopted(one, lines, adoption):
+            child = replace(child, adopted=True, kept=False)
         different = {name for name, _, _ in differences(child, one)}
         if different & UNCHANGEABLE or child.ref in anew or (different and child.account):
             made = ApplyChild(child, None)
@@ -158,10 +158,7 @@ def plan_children(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
     removals: tuple[Change, ...] = tuple(DeleteChild(c.ref, c.uid) for c in leaving)
-    kept = tuple(
-        child_item(c.ref, c.uid, adopted=c.ref in adopted or _line_adopted(lines, c.ref))
-        for c in there.values()
-    )
+    kept = tuple(child_item(c.ref, c.uid, adopted=_is_adopted(c, lines, adoption)) for c in there.values())
     kept += tuple(one for one in still_to_come(inventory, there) if one.key in coming)
     return ChildPlan(tuple(additions), removals, tuple(found), kept)
 
@@ -169,21 +166,16 @@ def plan_children(
 def plan_children_removal(
     seen: Iterable[SeenChild],
     inventory: Iterable[Item],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
     *,
     keep: bool,
-    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> ChildPlan:
     """Take away Roles and bindings, but let go of what was adopted, and with `keep` of all of them."""
-    lines = tuple(inventory)
-    there = tuple(seen)
-    plan = plan_children((), there, lines)
-    known = {(i.kind, i.name): i for i in lines if i.system is System.KUBERNETES}
-    adopted = {
-        one.ref for one in there if _is_adopted(one, known.get((one.ref.kind.kind, one.ref.path)), adoption)
-    }
+    plan = plan_children((), seen, inventory, adoption=adoption)
+    adopted = {item.id for item in plan.inventory if item.adopted}
     removals = tuple(
         ReleaseChild(change.ref, change.uid)
-        if isinstance(change, DeleteChild) and (keep or change.ref in adopted)
+        if isinstance(change, DeleteChild) and (keep or change.uid in adopted)
         else change
         for change in plan.removals
     )

@@ -7,6 +7,7 @@ from typing import Final
 from entra_access.api.resources import (
     AccessPolicy,
     AdoptionPolicy,
+    DeletePolicy,
     DirectorySubject,
     ForeignAssignments,
     GroupSubject,
@@ -46,7 +47,7 @@ def plan_policy(
     """What makes all that a policy asks for as it should be.
 
     `known` is who got the access when that was found out last; it counts only while it cannot be seen.
-    `put_in` are those whom the operator has put into the group.
+    `put_in` are those whom the operator has put into the group, or whom the policy was for.
     """
     match policy.subject:
         case GroupSubject() as wish:
@@ -54,7 +55,7 @@ def plan_policy(
             names = GroupNames(unique_name(owner, name), adopted_name(owner, name))
             who = plan_group(wish, names, world, inventory, now, put_in or Marks(), policy.meta)
         case DirectorySubject() as wish:
-            who = plan_directory_subject(policy, wish, world, known)
+            who = plan_directory_subject(policy, wish, world, known, put_in or Marks())
         case ServiceAccountSubject() as wish:
             who = plan_service_account(policy, wish, world)
     if who.alone or who.subject is None:
@@ -113,7 +114,9 @@ def _whole(
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
-    children = plan_children(who.children + access.children, live, inventory, who.replaced, policy.adoption)
+    keep = policy.delete_policy is DeletePolicy.KEEP
+    wanted = who.children + access.children
+    children = plan_children(wanted, live, inventory, who.replaced, policy.adoption, keep=keep)
     satisfying = satisfied(roles, world, subject.object_id)
     remove = policy.foreign_assignments is ForeignAssignments.REMOVE
     foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
@@ -241,22 +244,22 @@ def plan_policy_removal(
     world: PolicyWorld,
     inventory: tuple[Item, ...],
     now: str,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
     *,
     keep: bool = False,
-    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> Plan:
     """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
 
     What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
     """
     if keep:
-        released = plan_children_removal(world.children, inventory, keep=True)
+        released = plan_children_removal(world.children, inventory, adoption, keep=True)
         kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
         return Plan(changes=released.removals, inventory=(*kept, *released.inventory))
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, keep=False, adoption=adoption)
+    children = plan_children_removal(world.children, inventory, adoption, keep=False)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)

@@ -267,19 +267,19 @@ def _plan_scope(
                 one.wish.path,
             )
             line = here.lines.get(one.assignment(principal)) if principal else None
-            _give(part, change, mine.get(role_id, []), line, place, adoption)
+            there = mine.get(role_id, [])
+            if not _give(part, change, there, line, place):
+                _adopt(part, change, there, here.lines, adoption)
     _sort_out(part, here, here.seen, principal, note, place, world, held)
 
 
 def _give(
-    part: RolePart,
-    change: AssignRole,
-    seen: list[Assignment],
-    line: Item | None,
-    place: Place,
-    adoption: AdoptionPolicy,
-) -> None:
-    """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name."""
+    part: RolePart, change: AssignRole, seen: list[Assignment], line: Item | None, place: Place
+) -> bool:
+    """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name.
+
+    Returns whether it is ours, or will be.
+    """
     words = assignment_words(change.role, change.scope)
     if not seen:
         part.additions.append(change)
@@ -287,11 +287,10 @@ def _give(
         foreign = bool(line and line.applied)
         item = DriftItem(System.AZURE, words, "", PRESENT, DELETED if foreign else ABSENT)
         part.differences.append(Difference(item, change, foreign))
-        return
+        return True
     ours = next((one for one in seen if named_by_us(one) and line and line.applied), None)
     if ours is None:
-        _adopt(part, change, seen, adoption)
-        return
+        return False
     # Another policy, or another cluster, may give the same and describe it as its own.
     marked = place.made_by_an_operator(ours.description)
     found = [("condition", "none", ours.condition)] if ours.condition else []
@@ -304,10 +303,20 @@ def _give(
             for name, expected, there in found
         )
         part.differences += [Difference(item, change, foreign=True) for item in items]
+    return True
 
 
-def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption: AdoptionPolicy) -> None:
-    """The role is given by an assignment that another hand made: it counts, and may be taken over."""
+def _adopt(
+    part: RolePart,
+    change: AssignRole,
+    seen: list[Assignment],
+    lines: Mapping[str, Item],
+    adoption: AdoptionPolicy,
+) -> None:
+    """The role is given by an assignment that another hand made: it counts, and may be taken over.
+
+    One that was taken over once stays so, whatever the policy says now and others did to it.
+    """
     whole = [one for one in seen if not one.condition]
     # Nobody else of ours may take away what gives a role that is wanted here.
     part.claims |= {assignment_id(change.scope, one.name).lower() for one in whole}
@@ -317,11 +326,14 @@ def _adopt(part: RolePart, change: AssignRole, seen: list[Assignment], adoption:
             "remove that assignment or its condition"
         )
         part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
-    elif adoption is not AdoptionPolicy.NEVER and not any(map(named_by_us, whole)):
-        arm_id = assignment_id(change.scope, whole[0].name)
-        part.inventory.append(
-            Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
-        )
+    may = adoption is not AdoptionPolicy.NEVER and not any(map(named_by_us, whole))
+    for one in seen:
+        arm_id = assignment_id(change.scope, one.name)
+        line = lines.get(arm_id.lower())
+        if (line and line.adopted) or (may and one in whole):
+            item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
+            part.inventory.append(item)
+            part.claims |= {arm_id.lower()}
 
 
 def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
@@ -393,9 +405,6 @@ def _sort_out(
             part.inventory += [item] if item and not place.covers(here.scope) else []
             continue
         if key not in keep and key in world.claimed:
-            continue
-        if item and item.adopted and key in named and named[key].role_id in here.wanted:
-            part.inventory.append(item)  # it gives what is wanted, whatever the adoption policy says now
             continue
         arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
         role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)

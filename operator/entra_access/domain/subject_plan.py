@@ -16,8 +16,9 @@ from entra_access.api.status import Subject
 from entra_access.domain.approval import approved, needs_approval
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
+from entra_access.domain.marks import Marks
 from entra_access.domain.naming import token_name
-from entra_access.domain.observed import PolicyWorld, Principal
+from entra_access.domain.observed import Entry, PolicyWorld, Principal
 from entra_access.domain.part import Part
 
 PRINCIPAL_TYPES: Final = {
@@ -26,6 +27,7 @@ PRINCIPAL_TYPES: Final = {
     PrincipalKind.SERVICE_PRINCIPAL.value: "ServicePrincipal",
 }
 """Azure's word for each kind of directory object."""
+SUBJECT: Final = "subject"
 _WORDS: Final = {"user": "user", "group": "group", "servicePrincipal": "service principal"}
 
 
@@ -69,20 +71,21 @@ def _stalled(reason: str, message: str, path: str) -> Finding:
 
 
 def plan_directory_subject(
-    policy: AccessPolicy, wish: DirectorySubject, world: PolicyWorld, known: Subject | None
+    policy: AccessPolicy, wish: DirectorySubject, world: PolicyWorld, known: Subject | None, put_in: Marks
 ) -> Who:
     """A group, user or service principal that is there already.
 
     `known` is who it was when it was found last: while the directory cannot be asked, that still holds.
+    `put_in` tells who it was before it could not be found.
     """
-    who, reference = Who(), wish.reference
+    who, reference = Who(unseen=True), wish.reference
     match world.principals.get(reference):
         case Fault() as fault:
             who.findings.append(fault.finding(Link.SUBJECT, observing=True))
             who.subject = known if known and is_for(wish, known) else None
         case Principal() as principal:
             refusal = _refused(wish, principal)
-            other = _another(policy, wish, principal, known)
+            other = _another(policy, wish, principal, known, put_in)
             if other:
                 who.findings.append(other)
                 who.subject = known
@@ -90,6 +93,8 @@ def plan_directory_subject(
                 who.findings.append(refusal)
             else:
                 who.subject = _subject(wish, principal)
+                who.entries = [Entry(SUBJECT, str(reference), principal.id, there=True)]
+                who.unseen = False
                 who.findings += _oddities(policy, wish, principal)
         case _:
             word = _WORDS[reference.kind]
@@ -103,19 +108,23 @@ def plan_directory_subject(
 
 
 def _another(
-    policy: AccessPolicy, wish: DirectorySubject, principal: Principal, known: Subject | None
+    policy: AccessPolicy,
+    wish: DirectorySubject,
+    principal: Principal,
+    known: Subject | None,
+    put_in: Marks,
 ) -> Finding | None:
     """The same name stands for somebody else now, to whom all the access would move."""
-    same = known and known.object_id and known.reference == str(wish.reference)
-    if not (known and same) or known.object_id == principal.id:
+    former = known.object_id if known and known.reference == str(wish.reference) else ""
+    if former == principal.id or not (
+        former or put_in.had_another(SUBJECT, str(wish.reference), principal.id)
+    ):
         return None
-    ids = (known.object_id, principal.id)
+    ids = (former, principal.id)
     if approved(policy.meta, ids):
         return None
-    message = (
-        f"{wish.reference} is another object now ({principal.id}, and was {known.object_id}), and all access "
-        "would move to it"
-    )
+    was = f", and was {former}" if former else ""
+    message = f"{wish.reference} is another object now ({principal.id}{was}), and all access would move to it"
     return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
 
 

@@ -27,7 +27,7 @@ from entra_access.domain.changes import (
     UpdateGroup,
     place_name,
 )
-from entra_access.domain.children import ROLE_KINDS, Child
+from entra_access.domain.children import ROLE_KINDS, Child, seen_child
 from entra_access.domain.definition_plan import definition_item, definition_mark
 from entra_access.domain.faults import Denied, Fault, Finding, RoleUnknown, Severity, Taken
 from entra_access.domain.group_plan import GROUP, group_mark
@@ -247,9 +247,9 @@ class Applier:
         ref = change.child.ref
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid, change.adoption)
         self._cache.put(ref.kind, body)
-        owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences", ())}
-        adopted = change.child.owner.uid not in owners
-        applied.made.append(child_item(ref, body["metadata"]["uid"], adopted=adopted))
+        made = seen_child(ref.kind, body)
+        adopted = made.adopted and change.child.owner.uid not in made.owner_uids
+        applied.made.append(child_item(ref, made.uid, adopted=adopted))
 
 
 def _of_applications(change: Change) -> bool:

@@ -8,7 +8,7 @@ from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, Status
 from entra_access.domain.definition_plan import wished_definition
-from entra_access.domain.faults import Fault, Missing
+from entra_access.domain.faults import Denied, Fault, Missing
 from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
@@ -62,6 +62,29 @@ class AzureReader:
                 for scope, found in zip(wanted, elsewhere, strict=True)
             },
         }
+
+    async def left(self, status: Status) -> dict[str, Any]:
+        """The fields of `AzureWorld` for a resource that is going, also where the cluster itself is gone."""
+        world = await self.world((), (), status)
+        if isinstance(world["assignments"], Missing):
+            lines = [item for item in status.inventory if item.kind == ASSIGNMENT and item.id]
+            world["assignments"] = await seen(self._above(lines))
+        return world
+
+    async def _above(self, lines: Iterable[Item]) -> tuple[Assignment, ...]:
+        """What is assigned above the cluster. What was assigned in it is gone with it."""
+        scopes = {scope_of(item.id) for item in lines}
+        for place in (self._place.resource_group, self._place.subscription):
+            try:
+                return await self._arm.assignments(place, below=False)
+            except Missing:
+                continue
+            except Denied:
+                # Whoever may not look there has assigned nothing there, unless it is written down.
+                if any(f"{place.lower()}/".startswith(f"{one.lower()}/") for one in scopes):
+                    raise
+                return ()
+        return ()
 
     async def definitions(
         self, roles: Iterable[CustomRole], policy: str, lines: Iterable[Item]
@@ -151,6 +174,7 @@ class AzureReader:
     def role_made(self) -> None:
         """The operator has made or changed a custom role: what was missing may be there."""
         self.roles.made()
+        self._definitions.expire()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)

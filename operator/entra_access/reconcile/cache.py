@@ -167,7 +167,8 @@ class WatchCache:
             if view.name != policy:
                 roles = view.policy.custom_roles if view.policy else ()
                 found |= {wished_definition(one, view.name, place).guid: view.name for one in roles}
-                found |= dict.fromkeys(made_roles(self._lines.get(view.name, ())).values(), view.name)
+                lines = self._lines.get(view.name, ())
+                found |= dict.fromkeys(made_roles(lines, announced=True).values(), view.name)
         return found
 
     def policy_lines(self) -> list[Item]:
@@ -276,8 +277,8 @@ class WatchCache:
         self._lines[meta.name] = status.inventory
         self._shadows.subject(meta.name, status.subject)
         wished = policy.group.display_name.lower() if policy and policy.group else ""
-        created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
-        held = created.display_name.lower() if created else ""
+        group = subject if subject and subject.kind == "Group" and subject.origin != "Existing" else None
+        held = group.display_name.lower() if group else ""
         concerned = self._policies_for(self._relations.put(view))
         concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
         if old is None or _relevant(old) != _relevant(view):
@@ -411,4 +412,5 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         if policy
         else None
     )
-    return (view.deleting, view.unreadable, given, view.subject, view.roles)
+    kept = policy.delete_policy if policy else None
+    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles)

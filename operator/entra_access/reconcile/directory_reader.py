@@ -22,7 +22,7 @@ from entra_access.api.status import Status
 from entra_access.api.times import age
 from entra_access.domain.faults import Fault, Missing, Replicating
 from entra_access.domain.group_plan import group_item
-from entra_access.domain.naming import adopted_name, unique_name
+from entra_access.domain.naming import adopted_name, is_guid, unique_name
 from entra_access.domain.observed import Group, Principal, Seen
 from entra_access.domain.place import Place
 from entra_access.reconcile.seeing import each, nothing, seen
@@ -88,16 +88,18 @@ class DirectoryReader:
     async def candidate(self, meta: Meta) -> Group | None:
         """The group that the policy names by annotation as its own."""
         named = meta.annotation(ANNOTATION_ADOPT)
-        return await self._graph.group(named) if named else None
+        return await self._graph.group(named.lower()) if is_guid(named) else None
 
     async def namesakes(
         self, policy: AccessPolicy, wish: GroupSubject, mine: Group | None
     ) -> tuple[Group, ...]:
-        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName."""
-        owner, name = self._place.owner_id, policy.meta.name
-        ours = {unique_name(owner, name), adopted_name(owner, name)}
+        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName.
+
+        One that was taken over before, by a policy of this name, is another one until it is taken over again.
+        """
+        ours = unique_name(self._place.owner_id, policy.meta.name)
         found = await self._graph.groups_named(wish.display_name)
-        return tuple(g for g in found if g.unique_name not in ours and (mine is None or g.id != mine.id))
+        return tuple(g for g in found if g.unique_name != ours and (mine is None or g.id != mine.id))
 
     async def principals(
         self, references: Iterable[Reference], known: Iterable[Principal] = ()

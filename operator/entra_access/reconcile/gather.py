@@ -86,7 +86,7 @@ class Gatherer:
             self._azure.definitions(policy.custom_roles, policy.meta.name, lines),
         )
         local = await self.local(policy, status)
-        owners = self._cache.definition_owners(self._place, policy.meta.name) if any(others.values()) else {}
+        owners = self._cache.definition_owners(self._place, policy.meta.name) if policy.custom_roles else {}
         return replace(
             local,
             **who,
@@ -124,7 +124,7 @@ class Gatherer:
         self, meta: Meta, status: Status, now: datetime, *, group: bool, azure: bool
     ) -> PolicyWorld:
         """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
-        assigned = await self._azure.world((), (), status) if azure else {}
+        assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
         return PolicyWorld(group=found, children=children, unread=unread, **assigned)
@@ -182,7 +182,9 @@ class Gatherer:
         )
         if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
             # What there is of one that may be taken over must be as it is wished for.
-            live = next(iter(namesakes), None)
+            named = bool(policy.meta.annotation(ANNOTATION_ADOPT))
+            first = candidate if named else next(iter(namesakes), None)
+            live = first if isinstance(first, Group) else None
             members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
@@ -280,9 +282,9 @@ class Gatherer:
             facts=self._cluster.facts,
         )
 
-    async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
-        """What there is of a NamespaceGrant that is going."""
-        azure = await self._azure.world((), (), status)
+    async def grant_removal(self, meta: Meta, status: Status, *, azure: bool) -> GrantWorld:
+        """What there is of a NamespaceGrant that is going; `azure`: there too."""
+        assigned = await self._azure.left(status) if azure else {}
         children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
@@ -290,7 +292,7 @@ class Gatherer:
             namespace_ending=False,
             children=children,
             cluster_roles=frozenset(),
-            **azure,
+            **assigned,
         )
 
     def _roles_of(self, view: PolicyView | None) -> dict[str, str]:

@@ -133,10 +133,10 @@ def make_status(
 
 def _marks(old: Status, plan: Plan, applied: Applied) -> str:
     """Whom the operator has put into the group, after the pass. What was not seen stays as it was known."""
-    if Link.MEMBERS in plan.without:
-        return ""
     if plan.entries is None:
         return old.member_marks
+    if Link.MEMBERS in plan.without and not plan.entries:
+        return ""
     added = {
         (change.relation, one)
         for change in applied.done

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import FINALIZER
+from entra_access.api.names import FINALIZER, FINALIZER_RELEASE, FINALIZERS
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import Meta, Mode
@@ -81,8 +81,9 @@ class Reconciler:
             meta = read_meta(body)
             if meta.deleting:
                 return await self._going(meta, body)
-            if self._planner.mode(key) is Mode.ENFORCE and self._leaves_something(key, meta, body):
-                body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, FINALIZER))
+            needed = self._finalizer(key, meta, body) if self._planner.mode(key) is Mode.ENFORCE else None
+            if needed:
+                body = await self._kubernetes.set_finalizers(meta, (*meta.finalizers, needed))
                 self._report.take_in(meta, body)
             return await self._pass(body, self._planner.mode(key))
         except Missing:
@@ -92,20 +93,21 @@ class Reconciler:
             return Next(after=fault.retry_after, failed=True)
 
     async def _going(self, meta: Meta, body: Body) -> Next:
-        if FINALIZER not in meta.finalizers:
+        if not FINALIZERS & set(meta.finalizers):
             return Next()
         if self._modes.read_only:
             return await self._pass(body, Mode.OBSERVE)
         return await self._remover.remove(body)
 
-    def _leaves_something(self, key: Key, meta: Meta, body: Body) -> bool:
-        """Whether something must be done before it goes, and it does not say so yet.
+    def _finalizer(self, key: Key, meta: Meta, body: Body) -> str | None:
+        """The finalizer that the resource needs and has not.
 
         It makes what Kubernetes does not collect, or what Kubernetes must not collect.
         """
-        if FINALIZER in meta.finalizers:
-            return False
-        return self._cache.needs_azure(key) or self._remover.must_let_go(body)
+        if self._cache.needs_azure(key):
+            return None if FINALIZER in meta.finalizers else FINALIZER
+        released = FINALIZERS & set(meta.finalizers) or not self._remover.must_let_go(body)
+        return None if released else FINALIZER_RELEASE
 
     async def _pass(self, body: Body, began: Mode) -> Next:
         """`began`: the mode when it was decided whether there must be a finalizer."""

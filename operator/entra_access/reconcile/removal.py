@@ -4,33 +4,35 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.names import ANNOTATION_ABANDON, FINALIZER, GRANT, KINDS, POLICY
+from entra_access.api.names import ANNOTATION_ABANDON, FINALIZERS, GRANT, KINDS, POLICY
 from entra_access.api.reading import read_meta
 from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import DefineRole, UnassignRole
+from entra_access.domain.changes import DefineRole, UnassignRole, place_name
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
 from entra_access.domain.group_plan import group_item
+from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import GrantWorld, PolicyWorld
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, plan_children_removal
+from entra_access.domain.plan import Plan, plan_children_removal
 from entra_access.domain.policy_plan import plan_policy_removal
+from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Note
-from entra_access.reconcile.outcome import Next, next_look
+from entra_access.reconcile.outcome import EXPECTED_REASONS, Next, next_look
 from entra_access.reconcile.reporting import Reporter, key_of
 
 logger = logging.getLogger(__name__)
-MAX_NAMED: Final = 10
-NEVER: Final = AdoptionPolicy.NEVER.value
-WAY_OUT: Final = f'to let it go as it is, annotate it with {ANNOTATION_ABANDON}: "true"'
+MAX_EVENT: Final = 900
+"""An event's message has about so many characters."""
 
 
 class Remover:
@@ -64,14 +66,17 @@ class Remover:
 
     def must_let_go(self, body: Body) -> bool:
         """Whether some of what a resource made can be what Kubernetes must not collect with it."""
-        return self.keeps(body) or _spec(self._policy(body)).get("adoptionPolicy", NEVER) != NEVER
+        if self._policy(body) is None:
+            return False  # it makes nothing
+        return self.keeps(body) or self._adoption(body) is not AdoptionPolicy.NEVER
 
     def _adoption(self, body: Body) -> AdoptionPolicy:
-        """Read leniently: a spec that cannot be used adopts nothing."""
-        given = _spec(self._policy(body)).get("adoptionPolicy", NEVER)
-        return (
-            AdoptionPolicy(given) if given in {one.value for one in AdoptionPolicy} else AdoptionPolicy.NEVER
-        )
+        """Whether a resource can have taken something over. Of one whose policy is gone nobody knows."""
+        policy = self._policy(body)
+        if policy is None:
+            return AdoptionPolicy.ALWAYS
+        wished = _spec(policy).get("adoptionPolicy")
+        return next((one for one in AdoptionPolicy if one.value == wished), AdoptionPolicy.NEVER)
 
     def _policy(self, body: Body) -> Body | None:
         return body if read_meta(body).kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
@@ -88,12 +93,15 @@ class Remover:
         self.tell_of_writes(meta, applied)
         findings = (*plan.findings, *applied.findings)
         if any(finding.severity.hinders for finding in findings):
-            plan = replace(plan, findings=tuple(map(_with_way_out, plan.findings)))
-            applied.findings = [_with_way_out(one) for one in applied.findings]
+            plan = replace(plan, findings=tuple(_with_way_out(meta, one) for one in plan.findings))
+            applied.findings = [_with_way_out(meta, one) for one in applied.findings]
             await self._report.write(meta, body, old, plan, applied, Mode.ENFORCE)
             return next_look(findings, self._stalled_after)
         self._report.tell_of(meta, old, old, plan, applied)
-        self._say_what_stays(meta, "Kept", [one for one in old.inventory if keep or one.adopted])
+        # Of what is in the cluster, what was seen there: it can have been collected in the meantime.
+        there = (*plan.inventory, *(one for one in old.inventory if one.system is not System.KUBERNETES))
+        lines = {(one.key, one.id): one for one in there if keep or one.adopted}
+        self._say_what_stays(meta, "Kept", list(lines.values()))
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
 
@@ -104,8 +112,7 @@ class Remover:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
             return Next(failed=True)  # the watch has not shown it yet
-        lines = [child_item(one.ref, one.uid, adopted=one.adopted and not one.owners) for one in children]
-        removals = plan_children_removal(children, lines, keep=False).removals
+        removals = plan_children_removal(children, (), AdoptionPolicy.ALWAYS, keep=False).removals
         applied = await self._applier.run(Plan(changes=removals), stamp(self._clock()))
         return next_look(applied.findings, self._stalled_after)
 
@@ -114,14 +121,19 @@ class Remover:
 
         And let a role that was made be found by whoever looks for it now.
         """
-        if any(isinstance(change, DefineRole) for change in applied.done):
+        defined = {change.definition.guid for change in applied.done if isinstance(change, DefineRole)}
+        if defined:
             self._gatherer.role_made()
+            # Another policy that has taken over the same role at the same moment has it to put right.
+            for guid, policy in self._cache.definition_owners(self._place, meta.name).items():
+                if guid in defined:
+                    self._tell(_policy_key(policy))
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
             self._tell(key)
 
     async def _let_go(self, meta: Meta) -> Next:
-        left = tuple(finalizer for finalizer in meta.finalizers if finalizer != FINALIZER)
+        left = tuple(finalizer for finalizer in meta.finalizers if finalizer not in FINALIZERS)
         written = await self._kubernetes.set_finalizers(meta, left)
         if left:
             self._report.take_in(meta, written)
@@ -135,15 +147,17 @@ class Remover:
         """In an event and in the log: nobody will look after these any more."""
         if reason == "Abandoned":
             # With the resource Kubernetes collects what it owns.
-            lines = [one for one in lines if one.system is not System.KUBERNETES]
-        ids = {one: f" ({one.id})" if one.id else "" for one in lines}
-        named = [f"{one.system.value} {one.kind} {one.name}{ids[one]}" for one in lines]
-        if not named:
+            lines = [one for one in lines if one.adopted or one.system is not System.KUBERNETES]
+        if not lines:
             return
-        for text in named:
-            logger.warning("%s: stays behind: %s", meta, text)
-        more = f" and {len(named) - MAX_NAMED} more, see the log" if len(named) > MAX_NAMED else ""
-        message = f"stays behind: {', '.join(named[:MAX_NAMED])}{more}"
+        for one in lines:
+            line = f"{one.system.value} {one.kind} {one.name}"
+            logger.warning("%s: stays behind: %s%s", meta, line, f" ({one.id})" if one.id else "")
+        words = [_words(one) for one in lines]
+        ends = accumulate(len(text) + 2 for text in words)
+        fitting = [text for text, end in zip(words, ends, strict=True) if end <= MAX_EVENT]
+        more = f" and {len(words) - len(fitting)} more, see the log" if len(fitting) < len(words) else ""
+        message = f"stays behind: {', '.join(fitting)}{more}"
         self._report.note(meta, Note("Warning" if reason == "Abandoned" else "Normal", reason, message))
 
     async def _plan(self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool) -> Plan:
@@ -153,9 +167,8 @@ class Remover:
             world = await self._policy_world(meta, body, old, now, keep=keep)
             claims.note(key_of(meta), frozenset())
             world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
-            return plan_policy_removal(
-                meta, self._place, world, old.inventory, stamp(now), keep=keep, adoption=adoption
-            )
+            inventory = old.inventory
+            return plan_policy_removal(meta, self._place, world, inventory, stamp(now), adoption, keep=keep)
         if keep:
             children = await self._gatherer.children(meta, old)
             grant_world = GrantWorld(
@@ -166,10 +179,11 @@ class Remover:
                 cluster_roles=frozenset(),
             )
         else:
-            grant_world = await self._gatherer.grant_removal(meta, old)
+            azure = self._cache.needs_azure(key_of(meta))
+            grant_world = await self._gatherer.grant_removal(meta, old, azure=azure)
         claims.note(key_of(meta), frozenset())
         grant_world = replace(grant_world, claimed=self._gatherer.claimed(meta, old, grant_world.assignments))
-        return plan_grant_removal(meta, self._place, grant_world, old.inventory, keep=keep, adoption=adoption)
+        return plan_grant_removal(meta, self._place, grant_world, old.inventory, adoption, keep=keep)
 
     async def _policy_world(
         self, meta: Meta, body: Body, old: Status, now: datetime, *, keep: bool
@@ -198,8 +212,19 @@ def _policy_key(name: str) -> Key:
     return Key(POLICY.kind, None, name)
 
 
-def _with_way_out(finding: Finding) -> Finding:
-    """What only a person can mend may never be mended: then there is a way out."""
-    if finding.severity is not Severity.STALLED:
+def _words(line: Item) -> str:
+    """A line of the inventory, as short as people need it to find the thing."""
+    name = line.name
+    if line.kind == ASSIGNMENT:
+        name = f"{name} at {place_name(scope_of(line.id))}"
+    known = guid_in(line.id) if line.system is not System.KUBERNETES else None
+    return f"{line.system.value} {line.kind} {name}{f' ({known})' if known else ''}"
+
+
+def _with_way_out(meta: Meta, finding: Finding) -> Finding:
+    """What is awaited may never come, and what only a person can mend may never be mended."""
+    if not finding.severity.hinders or finding.reason in EXPECTED_REASONS:
         return finding
-    return replace(finding, message=f"{finding.message}; {WAY_OUT}")
+    where = f" -n {meta.namespace}" if meta.namespace else ""
+    command = f"kubectl annotate {meta.kind.plural} {meta.name}{where} --overwrite {ANNOTATION_ABANDON}=true"
+    return replace(finding, message=f"{finding.message}; to let it go as it is: {command}")
