@@ -57,6 +57,14 @@ def test_a_delta_link_leads_to_a_first_page(sandbox: RunningSandbox, operator: C
     assert operator.graph("GET", link).status_code == 503
 
 
+def test_some_requests_pass_before_a_fault(sandbox: RunningSandbox, operator: Caller) -> None:
+    sandbox.client.fault(kind="graph", status=500, skip=2, count=1)
+    sandbox.client.fault(kind="graph", status=503, skip=1, count=1)
+    # Each counts for itself, and a fault that lets pass leaves the request to the next.
+    statuses = [operator.graph("GET", "/organization").status_code for _ in range(5)]
+    assert statuses == [200, 503, 500, 200, 200]
+
+
 @pytest.mark.parametrize("path", [ASSIGNMENTS, ROLES])
 def test_a_walk_in_arm_breaks_off_after_its_first_page(
     sandbox: RunningSandbox, operator: Caller, group_id: str, path: str

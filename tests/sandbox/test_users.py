@@ -83,7 +83,11 @@ def test_a_deleted_user_is_nobody_and_comes_back_with_everything(
     sandbox: RunningSandbox, admin: Caller, operator: Caller
 ) -> None:
     group_id = sandbox.client.add_group("appdev", members=[seed.ALICE, seed.BOB], owners=[seed.ALICE])["id"]
+    sandbox.client.assign(group_id, "Reader", seed.RESOURCE_GROUP)
+    alice = Caller(admin.http, sandbox.client.user_token(seed.ALICE, audience=sandbox.url))
+    assert alice.arm("GET", seed.CLUSTER_ID).status_code == 200
     admin.graph("DELETE", f"/users/{ALICE}")
+    assert alice.arm("GET", seed.CLUSTER_ID).status_code == 403  # with a token that is still good
     owners = f"/groups/{group_id}/owners"
     assert (operator.members(group_id), operator.pages(owners)) == ({BOB}, [])
     assert [u["id"] for u in operator.pages("/users")] == sorted({*seed.USER_IDS.values()} - {ALICE})
@@ -95,6 +99,7 @@ def test_a_deleted_user_is_nobody_and_comes_back_with_everything(
     assert operator.members(group_id) == {ALICE, BOB}
     assert [o["id"] for o in operator.pages(owners)] == [ALICE]
     assert operator.graph("GET", f"/users/{seed.ALICE}").json()["id"] == ALICE
+    assert alice.arm("GET", seed.CLUSTER_ID).status_code == 200
 
 
 def test_a_user_does_not_come_back_to_a_name_that_is_taken(sandbox: RunningSandbox, admin: Caller) -> None:
