@@ -41,7 +41,7 @@ def ids(*people: Person) -> list[str]:
 
 def replaced(cluster: Cluster, who: Person) -> Person:
     """Rename a user, and give the name to a new one. Returns the new one."""
-    cluster.azure.rename_user(who.upn, f"{cluster.unique('was')}@contoso.com")
+    cluster.azure.change_user(who.upn, userPrincipalName=f"{cluster.unique('was')}@contoso.com")
     return Person(who.upn, str(cluster.azure.add_user(who.upn)["id"]))
 
 
@@ -236,7 +236,7 @@ def test_nobody_leaves_while_names_cannot_be_looked_up(cluster: Cluster) -> None
     policy = new_policy(cluster, *old)
     generation = policy.ready()["metadata"]["generation"]
     for one in old:
-        cluster.azure.rename_user(one.upn, f"{cluster.unique('was')}@contoso.com")
+        cluster.azure.change_user(one.upn, userPrincipalName=f"{cluster.unique('was')}@contoso.com")
     cluster.azure.fault(kind="graph", path_regex="^/v1.0/users/", status=503, count=None)
 
     cluster.kubectl("annotate", "apol", policy.name, f"{APPROVE}={generation}")

@@ -66,11 +66,11 @@ def test_people_come_and_go(client: SandboxClient, operator: Caller) -> None:
         "@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users(accountEnabled)/$entity",
         "accountEnabled": False,
     }
-    client.rename_user("new@contoso.com", "married@contoso.com")
+    client.change_user("new@contoso.com", userPrincipalName="married@contoso.com")
     assert operator.graph("GET", "/users/married@contoso.com").json()["id"] == made["id"]
     assert operator.graph("GET", "/users/new@contoso.com").status_code == 404
     with pytest.raises(SandboxError, match="already there"):
-        client.rename_user("married@contoso.com", seed.ALICE.upper())
+        client.change_user("married@contoso.com", userPrincipalName=seed.ALICE.upper())
     assert client.add_user("new@contoso.com")["id"] != made["id"], "the name is free"
     client.delete_user("married@contoso.com")
     assert operator.graph("GET", f"/users/{made['id']}").status_code == 404

@@ -120,6 +120,9 @@ def test_changed_owners_are_told(sandbox: RunningSandbox, operator: Caller) -> N
     rows, following = _round(operator, following)
     assert [r["owners@delta"] for r in rows] == [[{**user, "id": LEAD, "@removed": {"reason": "deleted"}}]]
     sandbox.client.delete_user(seed.AKSDEV)
+    rows, following = _round(operator, following)
+    assert rows == [], "a deleted user can come back: it stays an owner until it is gone for good"
+    sandbox.client.delete_user(seed.AKSDEV, purge=True)
     rows, _ = _round(operator, following)
     assert [(r["id"], [one["id"] for one in r["owners@delta"]]) for r in rows] == [(one, [AKSDEV])]
     rows, _ = _round(operator, f"{START},owners")

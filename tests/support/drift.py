@@ -128,11 +128,9 @@ class Hand:
 
 
 @contextmanager
-def hand(cluster: Cluster, upn: str = "admin@contoso.com") -> Iterator[Hand]:
-    """Have a person who may do everything in Azure."""
+def hand(cluster: Cluster, upn: str = seed.ADMIN) -> Iterator[Hand]:
+    """Have a person who may do everything in Azure: the sandbox's administrator."""
     client = cluster.azure
-    client.add_user(upn)
-    client.assign(upn, "Owner", seed.ROOT_MANAGEMENT_GROUP)
     context = ssl.create_default_context(cafile=client.ca)
     with httpx.Client(base_url=client.url, verify=context, timeout=30, trust_env=False) as http:
         yield Hand(upn, Caller(http, client.token_of(upn, audience=client.url)))
