@@ -222,6 +222,30 @@ def test_what_nobody_declared_costs_the_calls_of_its_policy(many: Many, admin: H
     many.settle()
 
 
+def test_a_new_policy_is_no_reason_to_look_at_others(many: Many) -> None:
+    """It is asked for together with others from now on, of whom nothing is missed and nothing is asked."""
+    since = last_entry(many.cluster)
+
+    many.cluster.policy("newcomer", {"subject": {"group": {"displayName": "newcomer"}}})
+    many.cluster.ready("apol", "newcomer")
+    many.settle()
+
+    group = groups_of(many.cluster.azure.state(), "newcomer")[0]
+    (begun,) = [entry for entry in many.asked(since) if group["id"] in entry["query"]]
+    ids = {many.group(number)["id"]: many.name(number) for number in range(POLICIES)}
+    together = [one for one in ids if one in begun["query"]]
+    assert together, "they are asked for together"
+    looked = [one for one in many.others(since) if "delta" not in one]
+    assert [one for one in looked if any(other in one for other in ids)] == []
+    stranger = person(many.cluster, "stranger")
+    many.cluster.azure.add_member(together[0], stranger.id)
+    neighbour = ids[together[0]]
+    came = item("Entra", f"Group {neighbour}", "members", f"not {stranger.upn}", stranger.upn, "Corrected")
+    tells(many.cluster, neighbour, "InSync", came)
+    many.cluster.kubectl("delete", "apol", "newcomer", "--timeout=30s")
+    many.settle()
+
+
 def test_custom_roles_cost_one_list_more(many: Many) -> None:
     """However many there are, and only while a policy has one."""
     custom = [{"name": f"custom-{n}", "dataActions": [f"{PODS}/delete"]} for n in range(20)]

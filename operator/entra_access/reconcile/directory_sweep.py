@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Batch:
-    """Objects that are asked for together; `link` is where the next answer is."""
+    """Objects that are asked for together; `link` is where the next answer is, about those `asked` for."""
 
     kind: str
     ids: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     link: str = ""
 
 
@@ -27,7 +28,7 @@ class DirectorySweep:
     """Every `interval` seconds, give or take a fifth: have those looked at whose subject has changed.
 
     An object that is asked for the first time is looked at once more: it may have changed after its policy
-    looked at it, and before that. So are all of a batch whose link has become too old.
+    looked at it, and before it was asked for. So are all of a batch whose link has become too old.
     """
 
     def __init__(
@@ -76,31 +77,35 @@ class DirectorySweep:
                 batches.append(room)
                 self._batches.append(room)
             room.ids.add(one)
-            room.link = ""
 
     async def _look_at(self, batch: _Batch) -> None:
         try:
-            await (self._follow(batch) if batch.link else self._begin(batch))
+            changed = await self._ask(batch)
         except Fault as fault:
             logger.warning("a round over Entra was not finished: %s", fault.message)
             self._blindness.failed(batch, fault, self._cache.by_object_id(batch.ids))
-        else:
-            self._blindness.answered(batch)
-
-    async def _follow(self, batch: _Batch) -> None:
-        try:
-            answer = await self._delta.follow(batch.kind, batch.link)
-        except (Changed, Missing, Rejected) as fault:
-            # Too old, or of no use for another reason.
-            logger.info("%s; all of it is looked at anew", fault.message)
-            batch.link = ""
-            await self._begin(batch)
             return
-        batch.link = answer.link
-        for key in self._cache.by_object_id(answer.ids):
+        self._blindness.answered(batch)
+        for key in self._cache.by_object_id(changed & batch.asked):
             self._add(key, 0.0)
-
-    async def _begin(self, batch: _Batch) -> None:
-        batch.link = (await self._delta.begin(batch.kind, batch.ids)).link
-        for key in self._cache.by_object_id(batch.ids):
+        for key in self._cache.by_object_id(batch.ids - batch.asked):
             self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - jitter is no secret
+        batch.asked = set(batch.ids)
+
+    async def _ask(self, batch: _Batch) -> frozenset[str]:
+        """Ask which of those that were asked for before have changed, and begin with those that are new."""
+        link, changed = "", frozenset[str]()
+        if batch.ids - batch.asked:
+            # First, so that no change can fall between the two questions.
+            link = (await self._delta.begin(batch.kind, batch.ids)).link
+        if batch.link:
+            try:
+                answer = await self._delta.follow(batch.kind, batch.link)
+                link, changed = link or answer.link, answer.ids
+            except (Changed, Missing, Rejected) as fault:
+                # Too old, or of no use for another reason.
+                logger.info("%s; all of it is looked at anew", fault.message)
+                link = link or (await self._delta.begin(batch.kind, batch.ids)).link
+                batch.asked.clear()
+        batch.link = link
+        return changed
