@@ -58,7 +58,10 @@ class Lookups:
         return self.state.directory.user(name) or self.application(name)
 
     def anything(self, name: str) -> Principal:
-        """Look up anything by every name that it may have; a display name must be that of one thing only."""
+        """Look up anything by every name that it may have; a display name must be that of one thing only.
+
+        Deleted groups are found by their display names where nothing that is there has them.
+        """
         directory = self.state.directory
         for look_up in (self.principal, self.group, self.deleted_user):
             try:
@@ -67,6 +70,7 @@ class Lookups:
                 continue
         named: list[Principal] = [*directory.groups_with(name)]
         named += [p for p in directory.service_principals.values() if p.display_name == name]
+        named = named or [group for group in directory.deleted.values() if group.display_name == name]
         if len(named) != 1:
             raise NotThereError(f"there is no object '{name}'" if not named else f"'{name}' is ambiguous")
         return named[0]

@@ -107,7 +107,18 @@ def _fault(client: SandboxClient, options: argparse.Namespace) -> None:
     print(json.dumps(fault))
 
 
+def hand(client: SandboxClient, words: Sequence[str]) -> Any:
+    """Do what `entra-sandbox hand WORD…` does, and give the answer. Raises `SandboxError`."""
+    return _do(client, _parser().parse_args(["hand", *words]))
+
+
 def _hand(client: SandboxClient, options: argparse.Namespace) -> None:
+    answer = _do(client, options)
+    if answer is not None:
+        print(json.dumps(answer, indent=2))
+
+
+def _do(client: SandboxClient, options: argparse.Namespace) -> Any:
     """Do what a method of `Hands` does: words are its arguments, name=value its named ones."""
     method = getattr(Hands(client, options.who), options.verb.replace("-", "_"))
     words = [word for word in options.words if not _NAMED.match(word)]
@@ -118,9 +129,7 @@ def _hand(client: SandboxClient, options: argparse.Namespace) -> None:
         )
     except TypeError as error:
         raise SandboxError(f"{options.verb}: {error}") from error
-    answer = method(*bound.args, **bound.kwargs)
-    if answer is not None:
-        print(json.dumps(answer, indent=2))
+    return method(*bound.args, **bound.kwargs)
 
 
 def _value(name: str, text: str) -> Any:

@@ -238,3 +238,15 @@ def test_an_object_id_becomes_a_name(
         operator.graph("POST", "/directoryObjects/getByIds", body),
     ):
         assert code(refused) == (403, "Authorization_RequestDenied")
+
+
+def test_a_deleted_group_is_found_by_its_name(sandbox: RunningSandbox, admin: Hands) -> None:
+    """Where nothing else has it, as the portal would show it among the deleted ones."""
+    gone = sandbox.client.add_group("once")["id"]
+    admin.delete_group("once")
+    assert sandbox.client.object_id("once") == gone
+    again = sandbox.client.add_group("once")["id"]
+    assert sandbox.client.object_id("once") == again
+    sandbox.client.delete_group(again)
+    with pytest.raises(SandboxError, match="'once' is ambiguous"):
+        admin.purge_group("once")

@@ -2,18 +2,17 @@
 
     story:
       - what: somebody adds a member
-        group: {name: appdev, addMembers: [bob@contoso.com]}    # or removeMembers, displayName, delete: true
+        hand: add-member appdev bob@contoso.com        # `entra-sandbox hand …`, in Graph or Azure
         told: {by: AccessPolicy/appdev, field: members, action: Corrected}
       - what: somebody edits a binding
         kubectl: patch rolebinding work-{binding edit} -n dev --type=merge -p '{"subjects": []}'
+        times: 5                                       # as soon as it is put right, again
         told: {by: NamespaceGrant/dev/work, state: InSync}
-      - what: somebody removes a role
-        unassign: {group: appdev, role: Reader}
-        told: {by: AccessPolicy/appdev, found: deleted}
 
-`told` names the resource, and what its `status.drift` has then: its `state`, or the fields of one item. In a
-command `{group appdev}` is the object id of that group, and `{binding edit}` the end of the name of a grant's
-binding to that ClusterRole.
+`told` names the resource, and what its status has then: the `state` of its drift or the fields of one item,
+or the `condition` with its `reason`. Commands can have `{group appdev}`, the object id of that group;
+`{binding edit}`, the end of the name of a grant's binding to that ClusterRole; `{assignment appdev/Reader}`,
+the ARM id of that role assignment; and `{cluster}`.
 """
 
 import hashlib
@@ -25,11 +24,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from entra_sandbox.cli import hand
 from entra_sandbox.local.controlplane import ControlPlaneError
 from entra_sandbox.local.report import Report, Terminal, soon
 from entra_sandbox.local.stack import Stack
 
-_DOINGS = ("kubectl", "group", "unassign")
+_DOINGS = ("kubectl", "hand")
 _KINDS = {
     "AccessPolicy": "accesspolicies.entra-access.dev",
     "NamespaceGrant": "namespacegrants.entra-access.dev",
@@ -39,22 +39,24 @@ _SHOWN = ("object", "field", "expected", "found", "changedBy", "action")
 
 @dataclass(frozen=True)
 class Step:
-    """Somebody does something, and a status tells of it."""
+    """Somebody does something, so many times, and a status tells of it."""
 
     what: str
     doing: str
-    how: Any
+    how: str
     by: str
     told: Mapping[str, str]
+    times: int = 1
 
 
 def step(given: Mapping[str, Any]) -> Step:
     """Read a step. Raises KeyError where it makes no sense."""
     doings = [name for name in _DOINGS if name in given]
     told = dict(given["told"])
-    if given.keys() != {"what", "told", *doings} or len(doings) != 1:
+    if given.keys() - {"times"} != {"what", "told", *doings} or len(doings) != 1:
         raise KeyError(f"a step has what, told and one of {', '.join(_DOINGS)}, not {dict(given)}")
-    return Step(str(given["what"]), doings[0], given[doings[0]], str(told.pop("by")), told)
+    times = int(given.get("times", 1))
+    return Step(str(given["what"]), doings[0], str(given[doings[0]]), str(told.pop("by")), told, times)
 
 
 class Story:
@@ -68,66 +70,75 @@ class Story:
     def tell(self, one: Step) -> None:
         """Do it, wait until the status tells of it, and show that."""
         print(f"\n  {one.what}", flush=True)
-        before = self._drift(one.by)
+        before = self._status(one.by)
         self._do(one)
 
         def told() -> Mapping[str, Any]:
-            drift = self._drift(one.by)
-            return drift if drift != before and _tells(drift, one.told) else {}
+            status = self._status(one.by)
+            return status if status != before and _tells(status, one.told) else {}
 
-        drift = soon(told)
-        for item in drift.get("items", [])[:1]:
-            print("    drift:", ", ".join(f"{name} {item[name]}" for name in _SHOWN if item.get(name)))
-        self._report.prove(f"{one.by} tells: {', '.join(f'{k} {v}' for k, v in one.told.items())}", drift)
+        status = soon(told)
+        for line in _lines(status, one.told):
+            print(f"    {line}", flush=True)
+        self._report.prove(f"{one.by} tells: {', '.join(f'{k} {v}' for k, v in one.told.items())}", status)
 
     def _do(self, one: Step) -> None:
-        azure = self._stack.azure
-        match one.doing:
-            case "kubectl":
-                self._terminal.show(*shlex.split(self._filled(one.how)))
-            case "group":
-                fields = dict(one.how)
-                group = self._group(fields.pop("name"))
-                print(f"    in Entra: {json.dumps(fields)}", flush=True)
-                if fields.pop("delete", False):
-                    azure.delete_group(group)
-                else:
-                    azure.change_group(group, **{k: self._ids(v) for k, v in fields.items()})
-            case _:
-                group = self._group(one.how["group"])
-                print(f"    in Azure: removes {one.how['role']}", flush=True)
-                for assignment in azure.assignments(group):
-                    if assignment["roleName"] == one.how["role"]:
-                        azure.unassign(assignment["name"])
-
-    def _ids(self, value: Any) -> Any:
-        """People by their object ids."""
-        people = {one["userPrincipalName"]: one["id"] for one in self._stack.azure.state()["users"]}
-        return [people.get(one, one) for one in value] if isinstance(value, list) else value
-
-    def _group(self, name: str) -> str:
-        found = self._stack.azure.group(name)
-        return str(found["id"]) if found else ""
+        words = shlex.split(self._filled(one.how))
+        if one.doing == "hand":
+            print(f"  $ entra-sandbox hand {shlex.join(words)}", flush=True)
+            hand(self._stack.azure, words)
+            return
+        self._terminal.show(*words)
+        for _ in range(one.times - 1):
+            # As soon as it is put right.
+            soon(lambda: "(no change)" not in self._terminal.run(*words).text)
+        if one.times > 1:
+            print(f"    … {one.times} times, as soon as it is put right", flush=True)
 
     def _filled(self, command: str) -> str:
         fillers: dict[str, Callable[[str], str]] = {
-            "group": self._group,
+            "group": self._stack.azure.object_id,
             "binding": lambda role: hashlib.sha256(f"ClusterRole/{role}".encode()).hexdigest()[:8],
+            "assignment": self._assignment,
+            "cluster": lambda _: self._stack.cluster_id,
         }
-        return re.sub(r"\{(group|binding) ([^}]+)\}", lambda found: fillers[found[1]](found[2]), command)
+        return re.sub(r"\{(\w+) ?([^}\"]*)\}", lambda found: fillers[found[1]](found[2]), command)
 
-    def _drift(self, resource: str) -> dict[str, Any]:
+    def _assignment(self, named: str) -> str:
+        """The ARM id of a group's role assignment: "group/role"."""
+        group, _, role = named.partition("/")
+        found = self._stack.azure.assignments(self._stack.azure.object_id(group))
+        return next(str(one["id"]) for one in found if one["roleName"] == role)
+
+    def _status(self, resource: str) -> dict[str, Any]:
+        """The status of a resource, which may be told of a later generation than before."""
         kind, *namespace, name = resource.split("/")
         where = ("-n", *namespace) if namespace else ()
         with suppress(ControlPlaneError):
             body = json.loads(self._stack.kubectl("get", _KINDS[kind], name, *where, "-o", "json"))
-            status = body.get("status", {})
-            drift = dict(status.get("drift", {}))
-            return drift | {"generation": status.get("observedGeneration")}
+            return dict(body.get("status", {}))
         return {}
 
 
-def _tells(drift: Mapping[str, Any], told: Mapping[str, str]) -> bool:
+def _tells(status: Mapping[str, Any], told: Mapping[str, str]) -> bool:
+    if "condition" in told:
+        return any(_is(one, told) for one in status.get("conditions", []))
+    drift = status.get("drift", {})
     if "state" in told:
         return bool(drift.get("state") == told["state"])
     return any(all(item.get(k) == v for k, v in told.items()) for item in drift.get("items", []))
+
+
+def _is(condition: Mapping[str, Any], told: Mapping[str, str]) -> bool:
+    return bool((condition["type"], condition["reason"]) == (told["condition"], told["reason"]))
+
+
+def _lines(status: Mapping[str, Any], told: Mapping[str, str]) -> list[str]:
+    """What the status tells: the condition that was waited for, or the first of the drift."""
+    if "condition" in told:
+        found = [one for one in status.get("conditions", []) if _is(one, told)]
+        return [f"{one['type']} {one['reason']}: {one['message']}" for one in found]
+    items = status.get("drift", {}).get("items", [])
+    named = [item for item in items if all(item.get(k) == v for k, v in told.items())] or items
+    shown = (", ".join(f"{name} {item[name]}" for name in _SHOWN if item.get(name)) for item in named[:1])
+    return [f"drift: {text}" for text in shown]
