@@ -21,11 +21,11 @@ from entra_access.adapters.credentials import IdentityIncompleteError, make_cred
 from entra_access.adapters.graph import Graph
 from entra_access.adapters.rbac import Kubernetes, connect
 from entra_access.api.manifests import Manifests
-from entra_access.api.names import GRANT, POLICY
+from entra_access.api.names import GRANT, POLICY, WATCHED, selector_of
 from entra_access.domain.faults import Fault
 from entra_access.domain.observed import Assignment
 from entra_access.domain.place import Place
-from entra_access.handlers import WATCHED, make_registry, make_settings, selector_of
+from entra_access.handlers import make_registry, make_settings
 from entra_access.queue import Lanes
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
@@ -220,8 +220,9 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             modes=Modes(settings.mode, read_only),
             blindness=blindness,
         )
+        sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         rounds = (
-            Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds),
+            sweeps,
             AzureSweep(place, cache, azure, queue.add, blindness, every),
             DirectorySweep(cache, graph.delta, queue.add_after, blindness, every),
         )
@@ -233,7 +234,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             reconciler.notice(key)
             queue.add(key)
 
-        await _until_one_ends(ours, make_registry(cache, news, complete.set), settings)
+        await _until_one_ends(ours, make_registry(cache, news, complete.set, sweeps.listed), settings)
 
 
 async def _after(event: asyncio.Event, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -6,24 +6,12 @@ filled from the index functions.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import kopf
 
-from entra_access.api.names import (
-    BINDING_KINDS,
-    CHILD_KINDS,
-    CLUSTER_ROLE,
-    GRANT,
-    GROUP,
-    MANAGED_SELECTOR,
-    NAMESPACE,
-    POLICY,
-    Kind,
-)
+from entra_access.api.names import GROUP, WATCHED, Kind, selector_of
 from entra_access.reconcile.cache import Key, WatchCache
-
-WATCHED: Final = (NAMESPACE, POLICY, GRANT, *CHILD_KINDS)
 
 
 def make_settings() -> kopf.OperatorSettings:
@@ -48,25 +36,19 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def selector_of(kind: Kind) -> str | None:
-    """Which objects of a watched kind are looked at; None: all of them."""
-    # Bindings refer to people's own roles, and people bind our subjects.
-    everybodys = kind not in CHILD_KINDS or kind is CLUSTER_ROLE or kind in BINDING_KINDS
-    return None if everybodys else MANAGED_SELECTOR
-
-
 def make_registry(
-    cache: WatchCache, add: Callable[[Key], None], complete: Callable[[], None]
+    cache: WatchCache, add: Callable[[Key], None], complete: Callable[[], None], listed: Callable[[], None]
 ) -> kopf.OperatorRegistry:
     """The handlers for everything that is watched; `add` queues a key.
 
-    `complete` is called, again and again, once the first lists of all kinds are in the cache.
+    `complete` is called, again and again, once the first lists of all kinds are in the cache, and `listed`
+    for each object that a list showed: a watch that broke off begins anew with one.
     """
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     news: set[Key] = set()
     for kind in WATCHED:
-        _watch(registry, kind, cache, add, complete, news)
+        _watch(registry, kind, cache, add, complete, listed, news)
     return registry
 
 
@@ -81,16 +63,22 @@ def _watch(
     cache: WatchCache,
     add: Callable[[Key], None],
     complete: Callable[[], None],
+    listed: Callable[[], None],
     news: set[Key],
 ) -> None:
     """Fill the cache from one kind's watch. `news` are the keys that wait until every kind was listed."""
 
-    def note(body: kopf.Body, **_: Any) -> None:
+    # Coroutines: kopf runs plain functions in threads, beside all that reads the cache.
+    async def note(body: kopf.Body, **_: Any) -> None:
         news.update(cache.put(kind, dict(body)))
 
-    def pass_on(event: kopf.RawEvent, name: str, namespace: str | None, uid: str | None, **_: Any) -> None:
+    async def pass_on(
+        event: kopf.RawEvent, name: str, namespace: str | None, uid: str | None, **_: Any
+    ) -> None:
         complete()
-        if event["type"] == "DELETED":
+        if event["type"] is None:
+            listed()
+        elif event["type"] == "DELETED":
             news.update(cache.drop(kind, namespace, name, uid))
         for key in news:
             add(key)

@@ -67,4 +67,12 @@ EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
 CHILD_KINDS: Final = (ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, SERVICE_ACCOUNT)
 """What the operator makes and watches. The Secrets that it makes it does not watch: that would need the right
 to read every Secret of the cluster."""
+WATCHED: Final = (NAMESPACE, POLICY, GRANT, *CHILD_KINDS)
 KINDS: Final = {k.kind: k for k in (POLICY, GRANT, *CHILD_KINDS, SECRET, NAMESPACE)}
+
+
+def selector_of(kind: Kind) -> str | None:
+    """Which objects of a watched kind are looked at; None: all of them."""
+    # Bindings refer to people's own roles, and people bind our subjects.
+    everybodys = kind not in CHILD_KINDS or kind is CLUSTER_ROLE or kind in BINDING_KINDS
+    return None if everybodys else MANAGED_SELECTOR

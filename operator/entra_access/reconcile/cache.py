@@ -143,7 +143,8 @@ class WatchCache:
         if kind is CLUSTER_ROLE:
             return {(None, name): one.uid for name, one in self._cluster_roles.items()}
         if kind in CHILD_KINDS:
-            return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
+            ours = {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
+            return ours | self._shadows.identities(kind)
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
 
     # What rounds over Entra and Azure need
@@ -228,7 +229,7 @@ class WatchCache:
         if kind is SERVICE_ACCOUNT:
             concerned = self._policies_for(self._relations.of_account(namespace, name))
         if kind in BINDING_KINDS:
-            concerned = self._policies_for(self._shadows.drop(ChildRef(kind, namespace, name)))
+            concerned = self._policies_for(self._shadows.drop(ChildRef(kind, namespace, name), uid))
         if kind in CHILD_KINDS:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:

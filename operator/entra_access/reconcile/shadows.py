@@ -16,6 +16,7 @@ class Shadows:
     def __init__(self) -> None:
         self._bindings: dict[Whom, dict[ChildRef, ForeignBinding]] = defaultdict(dict)
         self._whom: dict[ChildRef, frozenset[Whom]] = {}
+        self._seen: dict[ChildRef, tuple[str, int]] = {}
         self._policies: dict[Whom, set[str]] = defaultdict(set)
         self._subjects: dict[str, Whom] = {}
 
@@ -23,6 +24,10 @@ class Shadows:
     def bindings(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
         """All of the bindings, by whom they are for."""
         return self._bindings
+
+    def identities(self, kind: Kind) -> dict[tuple[str | None, str], str]:
+        """Namespace and name of each binding of others, with the UID."""
+        return {(ref.namespace, ref.name): uid for ref, (uid, _) in self._seen.items() if ref.kind is kind}
 
     def subject(self, policy: str, subject: Subject | None) -> None:
         """Note who the subject of a policy is."""
@@ -37,19 +42,28 @@ class Shadows:
         """Take in a binding of others. Returns the policies that it concerns."""
         meta = body["metadata"]
         ref = ChildRef(kind, meta.get("namespace"), meta["name"])
+        version = int(meta["resourceVersion"])
+        if ref in self._seen and version <= self._seen[ref][1]:
+            return set()  # a list can be older than what the watch has told
         before = self._whom.get(ref, frozenset())
         known = {one: self._bindings[one][ref] for one in before}
         self.drop(ref)
         binding = _binding(ref, body)
         whoms = frozenset(_whom(one, ref.namespace) for one in body.get("subjects") or ())
-        self._whom[ref] = whoms
+        self._whom[ref], self._seen[ref] = whoms, (meta["uid"], version)
         for one in whoms:
             self._bindings[one][ref] = binding
         changed = (before | whoms) - {one for one in before & whoms if known[one] == binding}
         return self._concerned(changed)
 
-    def drop(self, ref: ChildRef) -> set[str]:
-        """Take in that a binding is gone, or is ours. Returns the policies that it concerned."""
+    def drop(self, ref: ChildRef, uid: str | None = None) -> set[str]:
+        """Take in that a binding is gone, or is ours. Returns the policies that it concerned.
+
+        With a `uid`: only if that one is known.
+        """
+        if uid not in {None, self._seen.get(ref, ("", 0))[0]}:
+            return set()
+        self._seen.pop(ref, None)
         whoms = self._whom.pop(ref, frozenset())
         for one in whoms:
             del self._bindings[one][ref]
