@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from entra_access.api.status import Condition
 from entra_access.domain.changes import AssignRole
+from entra_access.domain.faults import PrincipalUnknown
 from entra_access.domain.observed import Definition
 from entra_access.reconcile.role_ids import RoleIds
 from unit.builders import AT, SCOPE, guid
@@ -49,6 +50,26 @@ async def test_a_role_that_was_made_anew_under_its_name_is_found_at_once() -> No
     assert condition(world, "AzureRolesReady").reason == "Replicating"
     await world.look()
     assert roles_of(world) == {NEW}
+    assert condition(world, "Ready").status == "True"
+
+
+async def test_a_principal_that_stays_unknown_for_the_replication_window_is_missing() -> None:
+    """Entra knows it and Azure does not: nothing that is waited for comes of itself."""
+    world = an_office()
+    world.faults = {"assign": PrincipalUnknown("Azure does not know the new principal yet")}
+    await world.look(times=2)
+    assert condition(world, "AzureRolesReady").reason == "Replicating"
+    await world.look()
+    then = await world.look()
+    ready = condition(world, "AzureRolesReady")
+    assert ready.reason == "PrincipalNotFound"
+    assert ready.message.startswith(
+        f"Azure has not known the ServicePrincipal {ROBOT_ID} for more than 120 s"
+    )
+    assert condition(world, "Stalled").message == ready.message
+    assert not then.failed, "it is not asked for again and again"
+    world.faults = {}
+    await world.look()
     assert condition(world, "Ready").status == "True"
 
 

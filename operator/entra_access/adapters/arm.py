@@ -29,8 +29,8 @@ from entra_access.domain.faults import (
     Fault,
     InUse,
     Missing,
+    PrincipalUnknown,
     Rejected,
-    Replicating,
     RoleUnknown,
     SignInFailed,
     Throttled,
@@ -214,8 +214,8 @@ class Arm:
 
         Raises
         ------
-        Replicating
-            The principal is so new that Azure does not know it yet.
+        PrincipalUnknown
+            The principal is so new that Azure does not know it yet, or it is gone.
         RoleUnknown
             The role is so new that Azure does not know it yet, or it is gone.
         Changed
@@ -355,7 +355,7 @@ def _facts(properties: Mapping[str, Any], *, arc: bool) -> ClusterFacts:
 def _refusal(status: int, code: str, doing: str) -> Fault:
     match code:
         case "PrincipalNotFound":
-            return Replicating("Azure does not know the new principal yet")
+            return PrincipalUnknown("Azure does not know the new principal yet")
         case _ if code == UNKNOWN_ROLE:
             return RoleUnknown("Azure does not know the role definition yet")
         case "RoleAssignmentExists":

@@ -116,6 +116,10 @@ class Replicating(Fault):
     expected = True
 
 
+class PrincipalUnknown(Replicating):
+    """Azure does not know the principal: not yet, or not any more, and the answer is the same."""
+
+
 class RoleUnknown(Replicating):
     """Azure does not know the role definition: not yet, or not any more, and the answer is the same."""
 

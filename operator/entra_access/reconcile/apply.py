@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.graph import Graph
@@ -29,7 +30,7 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.children import ROLE_KINDS, Child, seen_child
 from entra_access.domain.definition_plan import definition_item, definition_mark
-from entra_access.domain.faults import Denied, Fault, Finding, RoleUnknown, Severity, Taken
+from entra_access.domain.faults import Denied, Fault, Finding, PrincipalUnknown, RoleUnknown, Severity, Taken
 from entra_access.domain.group_plan import GROUP, group_mark
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
@@ -38,6 +39,7 @@ from entra_access.domain.role_plan import ASSIGNMENT, MADE
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
+from entra_access.reconcile.unknown import Unknown
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Applier:
         self._kubernetes = kubernetes
         self._assignments = assignments
         self._roles = roles
+        self._principals = Unknown[str](roles.window)
 
     async def run(self, plan: Plan, now: str, held: Iterable[Change] = ()) -> Applied:
         """Run the changes in their order, without those that are `held`.
@@ -106,16 +109,13 @@ class Applier:
     def _finding(self, fault: Fault, change: Change, now: str) -> Finding:
         """What to say of a change that failed."""
         at = moment(now)
-        if not (at and isinstance(fault, RoleUnknown) and isinstance(change, AssignRole)):
-            return fault.finding(change.link)
-        if not self._roles.unknown(change, at):
-            return fault.finding(change.link)
-        message = (
-            f"the role definition of Azure role {change.role} ({change.role_id}) does not exist, or not any "
-            f"more, or cannot be assigned at {place_name(change.scope)}; correct the role, create it, or add "
-            "to its assignable scopes"
-        )
-        return Finding(change.link, Severity.STALLED, "RoleNotFound", message, change.path)
+        if at and isinstance(change, AssignRole):
+            principal = change.principal_id
+            if isinstance(fault, RoleUnknown) and self._roles.unknown(change, at):
+                return _no_role(change)
+            if isinstance(fault, PrincipalUnknown) and principal and self._principals.note(principal, at):
+                return _no_principal(change, principal, self._principals.window)
+        return fault.finding(change.link)
 
     async def _unbind(self, role: Child, applied: Applied) -> None:
         """Take away our bindings to a role that somebody put in the place of ours."""
@@ -239,6 +239,7 @@ class Applier:
         self._assignments.unsure(assignment_id(change.scope, name))
         await self._arm.assign(made, change.principal_type)
         self._roles.known(change)
+        self._principals.known(principal)
         self._assignments.assigned(made)
         arm_id = assignment_id(change.scope, name)
         applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, arm_id, applied=MADE))
@@ -270,3 +271,21 @@ def _is_for(first: ApplyChild, then: ApplyChild) -> bool:
         return child.account == ref.name
     named = ref.kind in ROLE_KINDS and (ref.kind.kind, ref.name) == (child.role_kind, child.role)
     return named and ref.namespace in {None, child.ref.namespace}
+
+
+def _no_role(change: AssignRole) -> Finding:
+    message = (
+        f"the role definition of Azure role {change.role} ({change.role_id}) does not exist, or not any "
+        f"more, or cannot be assigned at {place_name(change.scope)}; correct the role, create it, or add "
+        "to its assignable scopes"
+    )
+    return Finding(change.link, Severity.STALLED, "RoleNotFound", message, change.path)
+
+
+def _no_principal(change: AssignRole, principal: str, window: timedelta) -> Finding:
+    message = (
+        f"Azure has not known the {change.principal_type} {principal} for more than "
+        f"{window.total_seconds():.0f} s, although Entra does; see that it is in the tenant of the "
+        "subscription, or make it anew"
+    )
+    return Finding(change.link, Severity.STALLED, "PrincipalNotFound", message)

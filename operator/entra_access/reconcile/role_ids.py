@@ -8,13 +8,12 @@ from typing import Final
 from entra_access.domain.changes import AssignRole
 from entra_access.domain.faults import Missing
 from entra_access.reconcile.shared import SharedEach
+from entra_access.reconcile.unknown import Unknown
 
 ROLE_ID_SECONDS: Final = 3600.0
 """For so long the GUID of a role's name is believed."""
 MISSING_SECONDS: Final = 60.0
 """For so long it is believed that there is no role of a name. Wishes for such roles cost nothing."""
-FORGOTTEN: Final = timedelta(hours=1)
-"""A role that Azure did not know is no news any more when nobody has wanted to assign it for so long."""
 
 
 class RoleIds:
@@ -32,8 +31,12 @@ class RoleIds:
     ) -> None:
         self._missing = _Missing(missing_seconds)
         self._found = SharedEach(look_up, ROLE_ID_SECONDS)
-        self._window = window
-        self._unknown: dict[tuple[str, str], tuple[datetime, datetime]] = {}  # when it was first so, and last
+        self._unknown = Unknown[tuple[str, str]](window)
+
+    @property
+    def window(self) -> timedelta:
+        """For so long something new may not be known everywhere."""
+        return self._unknown.window
 
     async def get(self, role: str, scopes: Iterable[str]) -> str:
         """The GUID of the role of that name, looked for at one scope after the other.
@@ -65,14 +68,11 @@ class RoleIds:
     def unknown(self, change: AssignRole, now: datetime) -> bool:
         """Note that Azure did not know the role. Returns whether that is for good, as far as one can tell."""
         self._found.forget_where(lambda key: key[0] == change.role.lower())
-        self._unknown = {one: seen for one, seen in self._unknown.items() if now - seen[1] < FORGOTTEN}
-        first, _ = self._unknown.get(_key(change), (now, now))
-        self._unknown[_key(change)] = (first, now)
-        return now - first >= self._window
+        return self._unknown.note(_key(change), now)
 
     def known(self, change: AssignRole) -> None:
         """Note that the role was assigned."""
-        self._unknown.pop(_key(change), None)
+        self._unknown.known(_key(change))
 
     def clear(self) -> None:
         """Look up everything anew."""
