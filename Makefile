@@ -7,7 +7,7 @@ CLUSTER ?= aks
 # What the demo shows: a folder of examples/.
 SCENARIO ?= tutorial
 
-.PHONY: help setup binaries demo sandbox sandbox-down test lint types contracts unit adapters operator bench lock clean
+.PHONY: help setup binaries demo sandbox sandbox-down test lint types contracts unit adapters operator chaos bench lock clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ adapters: setup
 
 operator: binaries
 	@.venv/bin/pytest -q -n $(WORKERS) tests/controlplane tests/operator
+
+chaos: binaries  ## Everything at once for CHAOS_SECONDS (600), by chance or with CHAOS_SEED=n, then exactly as wished
+	@CHAOS_SECONDS="$${CHAOS_SECONDS:-600}" CHAOS_SEED="$${CHAOS_SEED:-$$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}" \
+		.venv/bin/pytest -q -s tests/operator/test_chaos.py
 
 bench: binaries  ## Speed, beside the raw limit of the same run
 	@$(PY) tests/bench/grants.py

@@ -6,23 +6,12 @@ filled from the index functions.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import kopf
 
-from entra_access.api.names import (
-    CHILD_KINDS,
-    CLUSTER_ROLE,
-    GRANT,
-    GROUP,
-    MANAGED_SELECTOR,
-    NAMESPACE,
-    POLICY,
-    Kind,
-)
+from entra_access.api.names import GROUP, WATCHED, Kind, selector_of
 from entra_access.reconcile.cache import Key, WatchCache
-
-WATCHED: Final = (NAMESPACE, POLICY, GRANT, *CHILD_KINDS)
 
 
 def make_settings() -> kopf.OperatorSettings:
@@ -41,25 +30,25 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     # After an outage of the API server, look at it again within five seconds; kopf's own pauses grow to 21.
     settings.networking.error_backoffs = (1, 1, 2, 3, *(5,) * 20)
-    for kind in CHILD_KINDS:
-        if kind is CLUSTER_ROLE:
-            continue  # all of them: people's own are what bindings refer to
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
+    for kind in WATCHED:
+        if selector := selector_of(kind):
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
     return settings
 
 
 def make_registry(
-    cache: WatchCache, add: Callable[[Key], None], complete: Callable[[], None]
+    cache: WatchCache, add: Callable[[Key], None], complete: Callable[[], None], listed: Callable[[], None]
 ) -> kopf.OperatorRegistry:
     """The handlers for everything that is watched; `add` queues a key.
 
-    `complete` is called, again and again, once the first lists of all kinds are in the cache.
+    `complete` is called, again and again, once the first lists of all kinds are in the cache, and `listed`
+    for each object that a list showed: a watch that broke off begins anew with one.
     """
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     news: set[Key] = set()
     for kind in WATCHED:
-        _watch(registry, kind, cache, add, complete, news)
+        _watch(registry, kind, cache, add, complete, listed, news)
     return registry
 
 
@@ -74,16 +63,22 @@ def _watch(
     cache: WatchCache,
     add: Callable[[Key], None],
     complete: Callable[[], None],
+    listed: Callable[[], None],
     news: set[Key],
 ) -> None:
     """Fill the cache from one kind's watch. `news` are the keys that wait until every kind was listed."""
 
-    def note(body: kopf.Body, **_: Any) -> None:
+    # Coroutines: kopf runs plain functions in threads, beside all that reads the cache.
+    async def note(body: kopf.Body, **_: Any) -> None:
         news.update(cache.put(kind, dict(body)))
 
-    def pass_on(event: kopf.RawEvent, name: str, namespace: str | None, uid: str | None, **_: Any) -> None:
+    async def pass_on(
+        event: kopf.RawEvent, name: str, namespace: str | None, uid: str | None, **_: Any
+    ) -> None:
         complete()
-        if event["type"] == "DELETED":
+        if event["type"] is None:
+            listed()
+        elif event["type"] == "DELETED":
             news.update(cache.drop(kind, namespace, name, uid))
         for key in news:
             add(key)

@@ -113,6 +113,9 @@ class WorkQueue(Generic[K]):
         elif then.after is not None:
             self.add_after(key, then.after * random.uniform(1.0, 1.2))  # noqa: S311 - jitter is no secret
 
+        if then.due is not None:
+            self.add_after(key, then.due)
+
     def _backoff(self, key: K, then: Next) -> float:
         grown = FIRST_BACKOFF * 2.0 ** min(self._failures[key] - 1, 20)
         longest = MAX_BACKOFF if then.longest is None else then.longest

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from entra_access.adapters.credentials import Identity
+from entra_access.api.resources import Mode
 
 _CLUSTER_ID: Final = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/[^/]+/providers/"
@@ -32,12 +33,16 @@ class Settings:
         Tells this cluster's groups from those of others; None: the UID of the kube-system namespace.
     resync_seconds
         How often everything is looked at although nothing was heard of it.
+    sweep_seconds
+        How often it is asked what has changed in Entra and Azure.
     stalled_seconds
         How often something that a person must mend is looked at again.
     replication_seconds
         How long a new group may stay invisible to some replicas of Entra.
     assignments_seconds
         How old the list of role assignments that a pass uses may be.
+    mode
+        The mode of policies that give none.
     cluster_seconds
         How often the cluster's own resource in Azure is read, for what the cluster is set up for.
     """
@@ -49,11 +54,13 @@ class Settings:
     graph_url: str = "https://graph.microsoft.com"
     arm_url: str = "https://management.azure.com"
     workers: int = 16
-    resync_seconds: float = 600.0
+    resync_seconds: float = 3600.0
+    sweep_seconds: float = 60.0
     stalled_seconds: float = 60.0
     replication_seconds: float = 120.0
     assignments_seconds: float = 10.0
     cluster_seconds: float = 21600.0
+    mode: Mode = Mode.ENFORCE
     probe_port: int = 8080
     log_format: str = "plain"
     log_level: str = "info"
@@ -84,10 +91,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         arm_url=env.url("ENTRA_ACCESS_ARM_URL", Settings.arm_url),
         workers=int(env.number("ENTRA_ACCESS_WORKERS", Settings.workers, least=1)),
         resync_seconds=env.number("ENTRA_ACCESS_RESYNC_SECONDS", Settings.resync_seconds, least=1),
+        sweep_seconds=env.number("ENTRA_ACCESS_SWEEP_SECONDS", Settings.sweep_seconds, least=1),
         stalled_seconds=env.number("ENTRA_ACCESS_STALLED_SECONDS", Settings.stalled_seconds, least=1),
         replication_seconds=env.number("ENTRA_ACCESS_REPLICATION_SECONDS", Settings.replication_seconds),
         assignments_seconds=env.number("ENTRA_ACCESS_ASSIGNMENTS_SECONDS", Settings.assignments_seconds),
         cluster_seconds=env.number("ENTRA_ACCESS_CLUSTER_SECONDS", Settings.cluster_seconds, least=1),
+        mode=Mode(env.choice("ENTRA_ACCESS_MODE", ("enforce", "observe")).capitalize()),
         probe_port=int(env.number("ENTRA_ACCESS_PROBE_PORT", Settings.probe_port, most=65535)),
         log_format=env.choice("ENTRA_ACCESS_LOG_FORMAT", ("plain", "json")),
         log_level=env.choice("ENTRA_ACCESS_LOG_LEVEL", ("info", "warning", "debug")),

@@ -81,7 +81,7 @@ def _settings(admin: Admin, _call: Call, _ref: dict[str, str]) -> Reply:
 
 
 def _set(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
-    admin.state.settings.update(call.json())
+    admin.state.change_settings(call.json())
     return Reply(200, admin.state.settings.as_json())
 
 
@@ -140,19 +140,37 @@ def _add_user(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
         user_type=str(body.get("userType", "Guest" if "#EXT#" in upn else "Member")),
         mail=body.get("mail", upn),
         enabled=bool(body.get("accountEnabled", True)),
+        permissions={str(p) for p in body.get("permissions", ())},
+        is_owner=bool(body.get("isOwner", False)),
     )
     return Reply(201, admin_state.user(admin.state.directory.add_user(user)))
 
 
 def _change_user(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
-    user = admin.user(ref["name"])
-    user.enabled = bool(call.json()["accountEnabled"])
+    user, body = admin.user(ref["name"]), call.json()
+    if not body or not body.keys() <= _USER_FIELDS.keys():
+        raise ValueError(f"a user's fields are {', '.join(_USER_FIELDS)}")
+    fields: dict[str, Any] = {_USER_FIELDS[name]: value for name, value in body.items()}
+    if "permissions" in fields:
+        fields["permissions"] = {str(p) for p in fields["permissions"]}
+    fields |= {name: bool(fields[name]) for name in ("enabled", "is_owner") if name in fields}
+    admin.state.directory.change_user(user, fields)
     return Reply(200, admin_state.user(user))
 
 
-def _delete_user(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
-    admin.state.directory.remove_user(admin.user(ref["name"]))
+def _delete_user(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
+    if not _is_purge(call):
+        admin.state.directory.delete_user(admin.user(ref["name"]))
+        return Reply(204)
+    user = admin.state.directory.user(ref["name"]) or admin.deleted_user(ref["name"])
+    admin.state.directory.purge_user(user)
     return Reply(204)
+
+
+def _restore_user(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
+    user = admin.deleted_user(ref["name"])
+    admin.state.directory.restore_user(user)
+    return Reply(200, admin_state.user(user))
 
 
 def _add_application(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
@@ -211,12 +229,13 @@ def _add_group(admin: Admin, call: Call, _ref: dict[str, str]) -> Reply:
         security_enabled=bool(body.get("securityEnabled", True)),
         group_types=list(body.get("groupTypes", ())),
         is_assignable_to_role=body.get("isAssignableToRole"),
+        on_premises_sync=body.get("onPremisesSyncEnabled"),
     )
     try:
         admin.state.directory.add_group(group)
     except UniqueNameTakenError as error:
         raise ValueError(f"the unique name is taken: {error}") from error
-    group.owners.update(dict.fromkeys(owners))
+    admin.state.directory.add_owners(group, owners)
     admin.state.directory.add_members(group, members)
     return Reply(201, admin_state.group(admin.state, group))
 
@@ -233,15 +252,16 @@ def _change_group(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
     for member in drop:
         if member in group.members:
             directory.remove_member(group, member)
-    group.owners.update(dict.fromkeys(_ids(admin, body.get("addOwners", ()))))
+    directory.add_owners(group, _ids(admin, body.get("addOwners", ())))
     for owner in _ids(admin, body.get("removeOwners", ())):
-        group.owners.pop(owner, None)
+        if owner in group.owners:
+            directory.remove_owner(group, owner)
     return Reply(200, admin_state.group(admin.state, group))
 
 
 def _delete_group(admin: Admin, call: Call, ref: dict[str, str]) -> Reply:
     group, directory = admin.group(ref["name"]), admin.state.directory
-    if call.query.get("purge", "").lower() == "true":
+    if _is_purge(call):
         directory.purge_group(group)
     elif group.deleted_at is None:
         directory.delete_group(group)
@@ -256,10 +276,34 @@ def _restore_group(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
     return Reply(200, admin_state.group(admin.state, group))
 
 
+def _object(admin: Admin, _call: Call, ref: dict[str, str]) -> Reply:
+    """Say what a name stands for."""
+    found = admin.anything(ref["name"])
+    return Reply(200, {"id": found.id, "type": type(found).__name__, "displayName": found.display_name})
+
+
+def _expire_delta_tokens(admin: Admin, _call: Call, _ref: dict[str, str]) -> Reply:
+    admin.state.directory.begin_epoch()
+    return Reply(204)
+
+
+def _is_purge(call: Call) -> bool:
+    return call.query.get("purge", "").lower() == "true"
+
+
 def _ids(admin: Admin, names: Iterable[Any]) -> list[str]:
     return [admin.principal(str(name)).id for name in names]
 
 
+_USER_FIELDS = {
+    "accountEnabled": "enabled",
+    "displayName": "display_name",
+    "isOwner": "is_owner",
+    "mail": "mail",
+    "permissions": "permissions",
+    "userPrincipalName": "upn",
+    "userType": "user_type",
+}
 _Handler = Callable[[Admin, Call, dict[str, str]], Reply]
 _NAME = r"/(?P<name>[^/]+)"
 _ROUTES: tuple[tuple[str, re.Pattern[str], _Handler], ...] = tuple(
@@ -280,6 +324,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], _Handler], ...] = tuple(
         ("POST", "/users", _add_user),
         ("PATCH", "/users" + _NAME, _change_user),
         ("DELETE", "/users" + _NAME, _delete_user),
+        ("POST", "/users" + _NAME + "/restore", _restore_user),
         ("POST", "/servicePrincipals", _add_application),
         ("PATCH", "/servicePrincipals" + _NAME, _change_application),
         ("DELETE", "/servicePrincipals" + _NAME, _delete_application),
@@ -287,6 +332,9 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], _Handler], ...] = tuple(
         ("PATCH", "/groups" + _NAME, _change_group),
         ("DELETE", "/groups" + _NAME, _delete_group),
         ("POST", "/groups" + _NAME + "/restore", _restore_group),
+        ("GET", "/objects" + _NAME, _object),
+        ("GET", "/roles" + _NAME, admin_azure.show_role),
+        ("POST", "/deltaTokens/expire", _expire_delta_tokens),
         ("POST", "/assignments", admin_azure.add_assignment),
         ("DELETE", "/assignments" + _NAME, admin_azure.delete_assignment),
         ("POST", "/resources", admin_azure.add_resource),

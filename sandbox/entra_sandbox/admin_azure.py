@@ -10,10 +10,7 @@ from entra_sandbox.scopes import subscription_of
 def add_assignment(admin: Lookups, call: Call, _ref: dict[str, str]) -> Reply:
     """Assign a role."""
     body, state = call.json(), admin.state
-    wanted, scope = str(body["role"]), str(body["scope"])
-    role = state.definitions.by_id.get(wanted.lower()) or state.definitions.named(wanted)
-    if role is None:
-        raise NotThereError(f"there is no role '{wanted}'")
+    role, scope = admin.role(str(body["role"])), str(body["scope"])
     principal = admin.principal(str(body["principal"]))
     if state.assignments.same(scope, principal.id, role.name):
         raise ValueError("this role is already assigned to this principal at this scope")
@@ -45,6 +42,11 @@ def delete_assignment(admin: Lookups, _call: Call, ref: dict[str, str]) -> Reply
         raise NotThereError(f"there is no assignment '{ref['name']}'")
     admin.state.assignments.remove(assignment)
     return Reply(204)
+
+
+def show_role(admin: Lookups, _call: Call, ref: dict[str, str]) -> Reply:
+    """Show a role, built-in or custom, by its name or its GUID."""
+    return Reply(200, admin_state.role(admin.role(ref["name"])))
 
 
 def add_resource(admin: Lookups, call: Call, _ref: dict[str, str]) -> Reply:

@@ -13,6 +13,7 @@ def dump(state: State) -> Json:
     return {
         "users": [user(u) for u in directory.users.values()],
         "servicePrincipals": [application(p) for p in directory.service_principals.values()],
+        "deletedUsers": [user(u) for u in directory.deleted_users.values()],
         "groups": [group(state, g) for g in directory.groups.values()],
         "deletedGroups": [group(state, g) for g in directory.deleted.values()],
         "assignments": [assignment(state, a) for a in state.assignments.by_name.values()],
@@ -29,6 +30,8 @@ def user(one: User) -> Json:
         "displayName": one.display_name,
         "userType": one.user_type,
         "accountEnabled": one.enabled,
+        "permissions": sorted(one.permissions),
+        "isOwner": one.is_owner,
     }
 
 
@@ -61,7 +64,7 @@ def group(state: State, one: Group) -> Json:
         "deletedDateTime": None if one.deleted_at is None else graph_time(one.deleted_at),
         "visible": state.directory.is_visible(one),
         "members": state.directory.members_of(one),
-        "owners": list(one.owners),
+        "owners": [o for o in one.owners if state.directory.find(o) is not None],
     }
 
 
@@ -78,6 +81,7 @@ def assignment(state: State, one: RoleAssignment) -> Json:
         "principalId": one.principal_id,
         "principalType": one.principal_type,
         "createdBy": one.created_by,
+        "updatedBy": one.updated_by,
         "description": one.description,
         "condition": one.condition,
     }

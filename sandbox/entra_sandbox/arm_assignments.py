@@ -260,8 +260,9 @@ def _select(arm: Arm, scope: str, text: str) -> list[RoleAssignment]:
         rows = list(store.at_or_above(scope))
     else:
         rows = [*store.at_or_above(scope), *store.below(scope)]
-    if arm.state.settings.stale_lists > 0:
-        past = store.as_of(arm.state.settings.stale_lists)
+    moment = arm.state.moment("stale_lists")
+    if moment is not None:
+        past = store.past.at(moment)
         rows = [a for a in rows if a.name not in past] + [a for a in past.values() if a is not None]
     elif principals is None:
         return rows  # chosen by scope already, which matters where there are ten thousand

@@ -95,16 +95,27 @@ def listing(arm: Arm, call: Call, scope: str) -> Reply:
     """GET the list: roles assignable at the scope, and with `atScopeAndBelow()` those below it too."""
     arm.authorize(call, scope, Attempt(_READ), f"{scope}/providers/{_TYPE}")
     name, kind, below = _read_filter(call.query.get("$filter", ""))
-    if name is not None:
-        one = arm.state.definitions.named(name)
-        among = [one] if one else []
-    else:
-        among = list(arm.state.definitions.by_id.values())
-    rows = [d for d in among if _reaches(arm, d, scope, below=below)]
+    rows = [d for d in _among(arm, name) if _reaches(arm, d, scope, below=below)]
     if kind is not None:
         rows = [d for d in rows if d.custom == (kind == "customrole")]
-    numbered = list(enumerate(rows))
-    return page(call, numbered, lambda d: definition_json(d, scope), arm.state.settings.arm_page_size)
+    return page(
+        call,
+        [(d.seq, d) for d in rows],
+        lambda d: definition_json(d, scope),
+        arm.state.settings.arm_page_size,
+    )
+
+
+def _among(arm: Arm, name: str | None) -> list[RoleDefinition]:
+    """Give all definitions, or those of a name, as they were a moment ago when lists are stale."""
+    store, moment = arm.state.definitions, arm.state.moment("stale_definitions")
+    if moment is None:
+        one = None if name is None else store.named(name)
+        return list(store.by_id.values()) if name is None else [one] if one else []
+    past = store.past.at(moment)
+    rows = [d for d in store.by_id.values() if d.name not in past]
+    rows += [d for d in past.values() if d is not None]
+    return [d for d in rows if name is None or d.role_name.lower() == name.lower()]
 
 
 def definition_json(definition: RoleDefinition, scope: str) -> Json:

@@ -7,13 +7,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from entra_sandbox.clock import Clock
 from entra_sandbox.scopes import ROOT, chain, is_management_group, normal
 
+T = TypeVar("T")
 _HISTORY_SECONDS = 3600.0
-"""How long overwritten states of assignments are kept for stale lists: longer than any sensible lag."""
+"""How long overwritten states are kept for stale lists: longer than any sensible lag."""
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class RoleDefinition:
     updated_on: float
     created_by: str | None = None
     updated_by: str | None = None
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -74,25 +76,48 @@ class RoleAssignment:
         return normal(self.scope), self.principal_id, self.role
 
 
+class Past(Generic[T]):
+    """What writes replaced, by name, for lists that lag behind."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._replaced: deque[tuple[float, str, T | None]] = deque()
+
+    def remember(self, name: str, before: T | None) -> None:
+        """Note what is about to be replaced; `None` if nothing was there."""
+        now = self._clock.now()
+        self._replaced.append((now, name, before))
+        while self._replaced and self._replaced[0][0] < now - _HISTORY_SECONDS:
+            self._replaced.popleft()
+
+    def at(self, moment: float) -> dict[str, T | None]:
+        """Give what was different at that moment, by name; `None` was not there."""
+        view: dict[str, T | None] = {}
+        for at, name, before in reversed(self._replaced):
+            if at <= moment:
+                break
+            view[name] = before
+        return view
+
+
 class Assignments:
     """All role assignments, by name, by triple, by scope and by principal."""
 
     def __init__(self, clock: Clock, root_group: str) -> None:
-        self.clock = clock
         self.root_group = root_group
+        self.past: Past[RoleAssignment] = Past(clock)
         self.by_name: dict[str, RoleAssignment] = {}
         self._by_triple: dict[tuple[str, str, str], RoleAssignment] = {}
         self._by_scope: dict[str, dict[str, dict[str, RoleAssignment]]] = {}
         self._by_principal: dict[str, dict[str, RoleAssignment]] = {}
         self._by_role: dict[str, int] = {}
         self._scopes: list[str] = []
-        self._past: deque[tuple[float, str, RoleAssignment | None]] = deque()
         self._seq = 0
 
     def put(self, assignment: RoleAssignment) -> None:
         """Add an assignment, or replace the one of that name."""
         before = self.by_name.get(assignment.name)
-        self._remember(assignment.name, before)
+        self.past.remember(assignment.name, before)
         if before is not None:
             assignment.seq = before.seq
             self._unlink(before)
@@ -110,7 +135,7 @@ class Assignments:
 
     def remove(self, assignment: RoleAssignment) -> None:
         """Take an assignment away."""
-        self._remember(assignment.name, assignment)
+        self.past.remember(assignment.name, assignment)
         self._unlink(assignment)
 
     def same(self, scope: str, principal: str, role: str) -> RoleAssignment | None:
@@ -153,22 +178,6 @@ class Assignments:
                 for principal in principals & held.keys():
                     yield from held[principal].values()
 
-    def as_of(self, lag: float) -> dict[str, RoleAssignment | None]:
-        """Give the assignments, by name, that were different `lag` seconds ago; `None` was not there."""
-        cutoff = self.clock.now() - lag
-        view: dict[str, RoleAssignment | None] = {}
-        for at, name, before in reversed(self._past):
-            if at <= cutoff:
-                break
-            view[name] = before
-        return view
-
-    def _remember(self, name: str, before: RoleAssignment | None) -> None:
-        now = self.clock.now()
-        self._past.append((now, name, before))
-        while self._past and self._past[0][0] < now - _HISTORY_SECONDS:
-            self._past.popleft()
-
     def _unlink(self, assignment: RoleAssignment) -> None:
         scope, principal, role = assignment.triple
         del self.by_name[assignment.name]
@@ -186,19 +195,28 @@ class Assignments:
 class Definitions:
     """All role definitions, by id and by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.by_id: dict[str, RoleDefinition] = {}
+        self.past: Past[RoleDefinition] = Past(clock)
         self._by_name: dict[str, str] = {}
+        self._seq = 0
 
     def put(self, definition: RoleDefinition) -> None:
         """Add or replace a definition."""
-        if before := self.by_id.get(definition.name):
+        before = self.by_id.get(definition.name)
+        self.past.remember(definition.name, before)
+        if before is not None:
             self._by_name.pop(before.role_name.lower(), None)
+            definition.seq = before.seq
+        else:
+            self._seq += 1
+            definition.seq = self._seq
         self.by_id[definition.name] = definition
         self._by_name[definition.role_name.lower()] = definition.name
 
     def remove(self, definition: RoleDefinition) -> None:
         """Take a definition away."""
+        self.past.remember(definition.name, definition)
         del self.by_id[definition.name]
         self._by_name.pop(definition.role_name.lower(), None)
 

@@ -2,18 +2,25 @@
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from entra_sandbox.client import SandboxClient, SandboxError
-from entra_sandbox.seed import ARC_CLUSTER_ID, CLUSTER_ID
+from entra_sandbox.hands import Hands
+from entra_sandbox.seed import ADMIN, ARC_CLUSTER_ID, CLUSTER_ID
 from entra_sandbox.settings import Settings
 
 _CLUSTERS = {"aks": CLUSTER_ID, "arc": ARC_CLUSTER_ID}
+_VERBS = [name.replace("_", "-") for name in vars(Hands) if name[0] != "_" and name not in ("graph", "arm")]
+_NAMED = re.compile(r"[A-Za-z_]\w*=")
+_LISTS = ("members", "owners", "actions", "data_actions", "scopes")
+"""Arguments of `hand` that are lists: their parts are joined by commas."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +91,9 @@ def _fault(client: SandboxClient, options: argparse.Namespace) -> None:
     fault = client.fault(
         method=options.method,
         path_regex=options.path,
+        query_regex=options.query,
+        page=options.page,
+        skip=options.skip,
         kind=options.kind,
         status=options.status,
         code=options.code,
@@ -95,6 +105,41 @@ def _fault(client: SandboxClient, options: argparse.Namespace) -> None:
         count=None if options.count == 0 else options.count,
     )
     print(json.dumps(fault))
+
+
+def hand(client: SandboxClient, words: Sequence[str]) -> Any:
+    """Do what `entra-sandbox hand WORD…` does, and give the answer. Raises `SandboxError`."""
+    return _do(client, _parser().parse_args(["hand", *words]))
+
+
+def _hand(client: SandboxClient, options: argparse.Namespace) -> None:
+    answer = _do(client, options)
+    if answer is not None:
+        print(json.dumps(answer, indent=2))
+
+
+def _do(client: SandboxClient, options: argparse.Namespace) -> Any:
+    """Do what a method of `Hands` does: words are its arguments, name=value its named ones."""
+    method = getattr(Hands(client, options.who), options.verb.replace("-", "_"))
+    words = [word for word in options.words if not _NAMED.match(word)]
+    pairs = (word.partition("=") for word in options.words if _NAMED.match(word))
+    try:
+        bound = inspect.signature(method).bind(
+            *words, **{name: _value(name, text) for name, _, text in pairs}
+        )
+    except TypeError as error:
+        raise SandboxError(f"{options.verb}: {error}") from error
+    return method(*bound.args, **bound.kwargs)
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _LISTS:
+        return [part for part in text.split(",") if part]
+    return {"true": True, "false": False, "null": None}.get(text, text)
+
+
+def _expire_delta(client: SandboxClient, _: argparse.Namespace) -> None:
+    client.expire_delta_tokens()
 
 
 def _reset(client: SandboxClient, _: argparse.Namespace) -> None:
@@ -123,6 +168,8 @@ _COMMANDS: dict[str, Any] = {
     "token": _token,
     "journal": _journal,
     "fault": _fault,
+    "hand": _hand,
+    "expire-delta": _expire_delta,
     "reset": _reset,
     "state": _state,
     "set": _set,
@@ -145,6 +192,11 @@ def _parser() -> argparse.ArgumentParser:
     journal.add_argument("--json", action="store_true", help="one JSON object a line")
     journal.add_argument("--clear", action="store_true", help="forget them instead")
     _add_fault(commands.add_parser("fault", help="make requests fail"))
+    hand = commands.add_parser("hand", help="change something as somebody else, in Graph or Azure")
+    hand.add_argument("verb", choices=_VERBS, metavar="VERB", help=", ".join(_VERBS))
+    hand.add_argument("words", nargs="*", metavar="WORD", help="what it takes; named ones as name=value")
+    hand.add_argument("--as", dest="who", default=ADMIN, help=f"who does it, by default {ADMIN}")
+    commands.add_parser("expire-delta", help="let all delta tokens expire")
     commands.add_parser("reset", help="bring the seed back")
     commands.add_parser("state", help="show every object")
     cluster = commands.add_parser("cluster", help="change how a cluster is joined to Entra, or show it")
@@ -169,6 +221,9 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
 def _add_fault(fault: argparse.ArgumentParser) -> None:
     fault.add_argument("--method")
     fault.add_argument("--path", help="regular expression, anywhere in the path")
+    fault.add_argument("--query", help="regular expression, anywhere in the query")
+    fault.add_argument("--page", choices=("first", "later"), help="only first pages of lists, or only others")
+    fault.add_argument("--skip", type=int, default=0, help="how many requests that match pass first")
     fault.add_argument("--kind", choices=("graph", "arm", "signin", "webhook"))
     fault.add_argument("--status", type=int)
     fault.add_argument("--code")

@@ -48,6 +48,13 @@ class SandboxClient:
             raise SandboxError(f"{response.status_code}: {response.json().get('error', response.text)}")
         return response.json() if response.content else None
 
+    def send(
+        self, method: str, path: str, *, token: str, body: Any = None, query: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """Send a request to Graph (`/v1.0/…`) or ARM with a token, and give its answer whatever it is."""
+        headers = {"authorization": f"Bearer {token}"}
+        return self._http.request(method, path, json=body, params=query, headers=headers)
+
     # ---- the view from above
 
     def health(self) -> dict[str, Any]:
@@ -76,6 +83,20 @@ class SandboxClient:
             and (scope is None or a["scope"].lower() == scope.lower())
         ]
 
+    def object_id(self, name: str) -> str:
+        """Give the object id behind a user principal name, an application id, a group's unique name, or the
+        display name of a group or an application that only one has; deleted ones too.
+        """
+        return str(self.call("GET", f"/objects/{_segment(name)}")["id"])
+
+    def role(self, name: str) -> dict[str, Any]:
+        """Give a role, built-in or custom, by its name or its GUID, which is `name` in it."""
+        return dict(self.call("GET", f"/roles/{_segment(name)}"))
+
+    def position(self) -> int:
+        """Give the number of the newest entry of the journal, to ask for those after it later."""
+        return int(self.health()["journal"])
+
     def journal(
         self,
         *,
@@ -86,8 +107,12 @@ class SandboxClient:
         path_regex: str | None = None,
         status: int | None = None,
         fault: bool | None = None,
+        caller: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Give the requests that the services answered, oldest first."""
+        """Give the requests that the services answered, oldest first; `since` is a `position`.
+
+        A caller is given by object id or application id. How many there are is the length of the list.
+        """
         return list(
             self.call(
                 "GET",
@@ -100,6 +125,7 @@ class SandboxClient:
                     "path_regex": path_regex,
                     "status": status,
                     "fault": fault,
+                    "caller": caller,
                 },
             )
         )
@@ -118,6 +144,10 @@ class SandboxClient:
         """Move the sandbox's clock forward: delays end and tokens expire without waiting."""
         self.call("POST", "/clock", {"advance": seconds})
 
+    def expire_delta_tokens(self) -> None:
+        """Let all delta tokens that were given out until now expire."""
+        self.call("POST", "/deltaTokens/expire")
+
     def reset(self) -> None:
         """Bring the start back: seed, settings, no faults, an empty journal. Only the clock stays."""
         self.call("POST", "/reset")
@@ -127,6 +157,8 @@ class SandboxClient:
         *,
         method: str | None = None,
         path_regex: str | None = None,
+        query_regex: str | None = None,
+        page: str | None = None,
         kind: str | None = None,
         status: int | None = None,
         code: str | None = None,
@@ -136,20 +168,24 @@ class SandboxClient:
         drop: bool = False,
         after: bool = False,
         count: int | None = 1,
+        skip: int = 0,
     ) -> dict[str, Any]:
-        """Switch a fault on for the next `count` requests that match; `None` is until `clear_faults`."""
-        match = {"method": method, "path_regex": path_regex, "kind": kind}
+        """Switch a fault on for the next `count` requests that match; `None` is until `clear_faults`.
+
+        With `page="later"` only second and further pages of lists match. The first `skip` that match pass.
+        """
+        match = {
+            "method": method, "path_regex": path_regex, "query_regex": query_regex, "page": page,
+            "kind": kind,
+        }  # fmt: skip
         body = {
             "status": status, "code": code, "message": message, "retry_after": retry_after,
             "delay_seconds": delay_seconds,
         }  # fmt: skip
         given = {k: v for k, v in body.items() if v is not None}
         found = {k: v for k, v in match.items() if v is not None}
-        return dict(
-            self.call(
-                "POST", "/faults", {"match": found, **given, "drop": drop, "after": after, "count": count}
-            )
-        )
+        how = {"drop": drop, "after": after, "count": count, "skip": skip}
+        return dict(self.call("POST", "/faults", {"match": found, **given, **how}))
 
     def faults(self) -> list[dict[str, Any]]:
         """Describe the faults, also those that are used up."""
@@ -183,16 +219,26 @@ class SandboxClient:
     # ---- the foreign hand: people and applications
 
     def add_user(self, upn: str, **fields: Any) -> dict[str, Any]:
-        """Add a user; fields are id, displayName, userType, mail, accountEnabled."""
+        """Add a user; fields are id, displayName, userType, mail, accountEnabled, permissions, isOwner."""
         return dict(self.call("POST", "/users", {"userPrincipalName": upn, **fields}))
 
     def disable_user(self, user: str, *, disabled: bool = True) -> None:
         """Disable a user, or enable it again. Tokens that were given out stay good until they expire."""
         self.call("PATCH", f"/users/{_segment(user)}", {"accountEnabled": not disabled})
 
-    def delete_user(self, user: str) -> None:
-        """Delete a user."""
-        self.call("DELETE", f"/users/{_segment(user)}")
+    def change_user(self, user: str, **fields: Any) -> dict[str, Any]:
+        """Change accountEnabled, displayName, userPrincipalName, userType, mail, permissions (by the names
+        of Graph's), or isOwner (of everything in Azure).
+        """
+        return dict(self.call("PATCH", f"/users/{_segment(user)}", fields))
+
+    def delete_user(self, user: str, *, purge: bool = False) -> None:
+        """Delete a user, softly or for good."""
+        self.call("DELETE", f"/users/{_segment(user)}", query={"purge": purge})
+
+    def restore_user(self, user: str) -> None:
+        """Restore a deleted user."""
+        self.call("POST", f"/users/{_segment(user)}/restore")
 
     def add_app(self, name: str, **fields: Any) -> dict[str, Any]:
         """Add a service principal; fields are id, appId, appRoles, secret, federatedCredentials,

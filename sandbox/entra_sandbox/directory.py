@@ -10,8 +10,10 @@ import struct
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from entra_sandbox.clock import Clock
+from entra_sandbox.timeline import LinkChange, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class User:
     user_type: str = "Member"
     mail: str | None = None
     enabled: bool = True
+    permissions: set[str] = field(default_factory=set)
+    """What the person's directory roles allow in Graph, by the names of its permissions."""
+    is_owner: bool = False
+    """May do everything in Azure, by no role assignment: lists of assignments do not show it."""
+    deleted_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -49,16 +56,6 @@ class ServicePrincipal:
     secret: str = ""
     federated: list[FederatedCredential] = field(default_factory=list)
     enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class MemberChange:
-    """A line in a group's history: delta queries read it by number, stale lists read it backwards by time."""
-
-    seq: int
-    at: float
-    member: str
-    added: bool
 
 
 @dataclass(slots=True)
@@ -77,13 +74,14 @@ class Group:
     group_types: list[str] = field(default_factory=list)
     visibility: str | None = None
     is_assignable_to_role: bool | None = None
+    on_premises_sync: bool | None = None
     created_by_app_id: str | None = None
     deleted_at: float | None = None
     members: dict[str, None] = field(default_factory=dict)
     owners: dict[str, None] = field(default_factory=dict)
     created_seq: int = 0
-    changed_seq: int = 0
-    history: list[MemberChange] = field(default_factory=list)
+    history: list[LinkChange] = field(default_factory=list)
+    owner_history: list[LinkChange] = field(default_factory=list)
 
     @property
     def is_unified(self) -> bool:
@@ -108,13 +106,20 @@ class Directory:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.seq = 0
+        self.times: list[float] = []
+        """When each change happened, oldest first."""
+        self.epoch = ""
+        """What delta tokens are good for; those of another one are refused."""
+        self.begin_epoch()
+        self.user_looks: Timeline[User] = Timeline()
+        self.group_looks: Timeline[Group] = Timeline()
+        self.kinds: dict[str, type[Principal]] = {}
+        """What every object is or was, by id."""
         self.users: dict[str, User] = {}
         self.service_principals: dict[str, ServicePrincipal] = {}
         self.groups: dict[str, Group] = {}
         self.deleted: dict[str, Group] = {}
-        self.purged: dict[str, int] = {}
-        """Groups that are gone for good, with the number of that change: delta queries still report them."""
+        self.deleted_users: dict[str, User] = {}
         self._users_by_upn: dict[str, str] = {}
         self._sps_by_app: dict[str, str] = {}
         self._by_unique_name: dict[str, str] = {}
@@ -123,10 +128,14 @@ class Directory:
         self._parents: dict[str, set[str]] = {}
         self._fresh: list[Group] = []
 
-    def next_seq(self) -> int:
-        """Number a change: every change to a group gets the next one."""
-        self.seq += 1
-        return self.seq
+    @property
+    def seq(self) -> int:
+        """The number of the last change to users, groups and their links."""
+        return len(self.times)
+
+    def begin_epoch(self) -> None:
+        """Let all delta tokens that were given out expire."""
+        self.epoch = uuid.uuid4().hex[:8]
 
     # ---- reading
 
@@ -161,20 +170,9 @@ class Directory:
         """Whether the object has reached all replicas; only groups take their time."""
         return not isinstance(principal, Group) or principal.visible_at <= self.clock.now()
 
-    def members_of(self, group: Group, lag: float = 0.0) -> list[str]:
-        """Give the ids of living members, as they were `lag` seconds ago."""
-        members = group.members
-        if lag > 0:
-            members = dict(members)
-            cutoff = self.clock.now() - lag
-            for change in reversed(group.history):
-                if change.at <= cutoff:
-                    break
-                if change.added:
-                    members.pop(change.member, None)
-                else:
-                    members[change.member] = None
-        return [m for m in members if self.find(m) is not None]
+    def members_of(self, group: Group) -> list[str]:
+        """Give the ids of living members."""
+        return [m for m in group.members if self.find(m) is not None]
 
     def transitive_members_of(self, group: Group) -> list[str]:
         """Give everything inside the group at any depth, each once; a cycle does no harm."""
@@ -191,7 +189,8 @@ class Directory:
     def transitive_groups_of(self, object_id: str) -> set[str]:
         """Give the ids of all living groups that hold the object, directly or through others."""
         seen: set[str] = set()
-        todo = [object_id]
+        # Who is deleted keeps its links, and is nobody all the same.
+        todo = [object_id] if self.find(object_id) is not None else []
         while todo:
             for parent in self._parents.get(todo.pop(), ()):
                 if parent not in seen and parent in self.groups:
@@ -215,13 +214,49 @@ class Directory:
         if user.upn.lower() in self._users_by_upn:
             raise ValueError(f"user '{user.upn}' is already there")
         self.users[user.id] = user
+        self.kinds[user.id] = User
         self._users_by_upn[user.upn.lower()] = user.id
+        self.user_looks.note(user.id, self._next(), "alive", user)
         return user
 
-    def remove_user(self, user: User) -> None:
-        """Delete a user; links to it stop counting."""
+    def change_user(self, user: User, fields: dict[str, Any]) -> None:
+        """Change fields of a user; a new name must be free."""
+        if (upn := fields.get("upn")) is not None:
+            if self._users_by_upn.get(upn.lower(), user.id) != user.id:
+                raise ValueError(f"user '{upn}' is already there")
+            del self._users_by_upn[user.upn.lower()]
+            self._users_by_upn[upn.lower()] = user.id
+        for name, value in fields.items():
+            setattr(user, name, value)
+        self.user_looks.note(user.id, self._next(), "alive", user)
+
+    def delete_user(self, user: User) -> None:
+        """Delete softly: nobody at once, the name is free; links stay and count again after a restore."""
         del self.users[user.id]
         del self._users_by_upn[user.upn.lower()]
+        # A deleted user's name carries the id, so that the name itself is free.
+        user.upn = user.id.replace("-", "") + user.upn
+        user.deleted_at = self.clock.now()
+        self.deleted_users[user.id] = user
+        self.user_looks.note(user.id, self._next(), "deleted", user)
+
+    def restore_user(self, user: User) -> None:
+        """Undo a deletion, links included; the name must be free."""
+        upn = user.upn.removeprefix(user.id.replace("-", ""))
+        if upn.lower() in self._users_by_upn:
+            raise ValueError(f"user '{upn}' is already there")
+        del self.deleted_users[user.id]
+        user.upn, user.deleted_at = upn, None
+        self.users[user.id] = user
+        self._users_by_upn[upn.lower()] = user.id
+        self.user_looks.note(user.id, self._next(), "alive", user)
+
+    def purge_user(self, user: User) -> None:
+        """Delete for good: only now the user leaves its groups."""
+        if user.id in self.users:
+            self.delete_user(user)
+        del self.deleted_users[user.id]
+        self.user_looks.note(user.id, self._next(), "gone", user)
         self._forget_links(user.id)
 
     def add_service_principal(self, principal: ServicePrincipal) -> ServicePrincipal:
@@ -229,6 +264,7 @@ class Directory:
         if principal.app_id in self._sps_by_app:
             raise ValueError(f"application '{principal.app_id}' is already there")
         self.service_principals[principal.id] = principal
+        self.kinds[principal.id] = ServicePrincipal
         self._sps_by_app[principal.app_id] = principal.id
         return principal
 
@@ -246,8 +282,10 @@ class Directory:
         """
         if group.unique_name is not None:
             self._claim(group, group.unique_name)
-        group.created_seq = group.changed_seq = self.next_seq()
+        group.created_seq = self._next()
         self.groups[group.id] = group
+        self.kinds[group.id] = Group
+        self.group_looks.note(group.id, group.created_seq, "alive", group)
         self._index(group)
         if group.visible_at > self.clock.now():
             self._fresh.append(group)
@@ -267,23 +305,23 @@ class Directory:
 
     def touch(self, group: Group) -> None:
         """Note that a group's properties changed."""
-        group.changed_seq = self.next_seq()
+        self.group_looks.note(group.id, self._next(), "alive", group)
 
     def delete_group(self, group: Group) -> None:
         """Delete softly: access ends at once, the unique name stays taken, everything can be restored."""
         del self.groups[group.id]
         self._unindex(group)
         group.deleted_at = self.clock.now()
-        group.changed_seq = self.next_seq()
         self.deleted[group.id] = group
+        self.group_looks.note(group.id, self._next(), "deleted", group)
 
     def restore_group(self, group: Group) -> None:
         """Undo a deletion, links included."""
         del self.deleted[group.id]
         group.deleted_at = None
-        group.changed_seq = self.next_seq()
         self.groups[group.id] = group
         self._index(group)
+        self.group_looks.note(group.id, self._next(), "alive", group)
 
     def purge_group(self, group: Group) -> None:
         """Delete for good: the unique name is free again."""
@@ -294,17 +332,16 @@ class Directory:
             self._by_unique_name.pop(group.unique_name.lower(), None)
         for member in group.members:
             self._parents.get(member, set()).discard(group.id)
+        self.group_looks.note(group.id, self._next(), "gone", group)
         self._forget_links(group.id)
-        self.purged[group.id] = self.next_seq()
 
     def expire_deleted(self, retention: float) -> None:
-        """Purge the groups that were deleted longer ago than they are kept."""
+        """Purge what was deleted longer ago than it is kept."""
         limit = self.clock.now() - retention
-        while self.deleted:
-            oldest = next(iter(self.deleted.values()))
-            if (oldest.deleted_at or 0) > limit:
-                break
-            self.purge_group(oldest)
+        while (group := next(iter(self.deleted.values()), None)) and (group.deleted_at or 0) <= limit:
+            self.purge_group(group)
+        while (user := next(iter(self.deleted_users.values()), None)) and (user.deleted_at or 0) <= limit:
+            self.purge_user(user)
 
     # ---- links
 
@@ -314,19 +351,32 @@ class Directory:
             if member not in group.members:
                 group.members[member] = None
                 self._parents.setdefault(member, set()).add(group.id)
-                self._record(group, member, added=True)
+                group.history.append(LinkChange(self._next(), member, added=True))
 
     def remove_member(self, group: Group, member: str) -> None:
         """Take an object out of a group."""
         del group.members[member]
         self._parents[member].discard(group.id)
-        self._record(group, member, added=False)
+        group.history.append(LinkChange(self._next(), member, added=False))
+
+    def add_owners(self, group: Group, ids: Iterable[str]) -> None:
+        """Make objects owners of a group."""
+        for owner in ids:
+            if owner not in group.owners:
+                group.owners[owner] = None
+                group.owner_history.append(LinkChange(self._next(), owner, added=True))
+
+    def remove_owner(self, group: Group, owner: str) -> None:
+        """Take an owner away."""
+        del group.owners[owner]
+        group.owner_history.append(LinkChange(self._next(), owner, added=False))
 
     # ---- inside
 
-    def _record(self, group: Group, member: str, *, added: bool) -> None:
-        group.changed_seq = self.next_seq()
-        group.history.append(MemberChange(group.changed_seq, self.clock.now(), member, added))
+    def _next(self) -> int:
+        """Number a change, and note when it happened."""
+        self.times.append(self.clock.now())
+        return len(self.times)
 
     def _claim(self, group: Group, unique_name: str) -> None:
         if self._by_unique_name.setdefault(unique_name.lower(), group.id) != group.id:
@@ -344,9 +394,10 @@ class Directory:
         for parent in self._parents.pop(object_id, set()):
             if group := self.groups.get(parent) or self.deleted.get(parent):
                 group.members.pop(object_id, None)
-                self._record(group, object_id, added=False)
+                group.history.append(LinkChange(self._next(), object_id, added=False))
         for group in self._all_groups():
-            group.owners.pop(object_id, None)
+            if object_id in group.owners:
+                self.remove_owner(group, object_id)
 
     def _all_groups(self) -> Iterator[Group]:
         yield from self.groups.values()

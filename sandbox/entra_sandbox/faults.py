@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from entra_sandbox.exchange import Call, Json, Kind, ServiceError
 
@@ -18,8 +19,13 @@ _CODES: dict[str, dict[int, str]] = {
     "signin": {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"},
     "webhook": {},
 }
-_FIELDS = {"match", "status", "code", "message", "retry_after", "delay_seconds", "drop", "after", "count"}
-_MATCH = {"method", "path_regex", "kind"}
+_FIELDS = {
+    "match", "status", "code", "message", "retry_after", "delay_seconds", "drop", "after", "count", "skip",
+}  # fmt: skip
+_MATCH = {"method", "path_regex", "query_regex", "page", "kind"}
+_PLAIN = "$'(),/ "
+"""What stands in a query as it is, so that patterns read like the query."""
+_PAGES = ("first", "later")
 
 
 @dataclass(slots=True)
@@ -29,6 +35,9 @@ class Fault:
     id: int
     method: str | None
     path: re.Pattern[str] | None
+    query: re.Pattern[str] | None
+    page: str | None
+    """Only `first` pages of lists, or only the `later` ones, to which a link led."""
     kind: str | None
     status: int | None
     code: str | None
@@ -38,11 +47,17 @@ class Fault:
     drop: bool
     after: bool
     left: int | None
+    skip: int = 0
+    """How many requests that match pass first."""
     used: int = 0
 
     def hits(self, kind: Kind, call: Call) -> bool:
         """Whether this request is one of those."""
         if self.left == 0 or self.kind not in (None, kind) or self.method not in (None, call.method):
+            return False
+        if self.page is not None and self.page != _page_of(call):
+            return False
+        if self.query is not None and self.query.search(urlencode(call.query, safe=_PLAIN)) is None:
             return False
         return self.path is None or self.path.search(call.path) is not None
 
@@ -59,6 +74,8 @@ class Fault:
         match = {
             "method": self.method,
             "path_regex": self.path.pattern if self.path else None,
+            "query_regex": self.query.pattern if self.query else None,
+            "page": self.page,
             "kind": self.kind,
         }
         return {
@@ -72,6 +89,7 @@ class Fault:
             "drop": self.drop,
             "after": self.after,
             "count": self.left,
+            "skip": self.skip,
             "used": self.used,
         }
 
@@ -90,10 +108,14 @@ class Faults:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if match.get("kind") not in (None, *_CODES):
             raise ValueError(f"kind must be one of {', '.join(_CODES)}")
+        if match.get("page") not in (None, *_PAGES):
+            raise ValueError(f"page must be one of {', '.join(_PAGES)}")
         fault = Fault(
             id=next(self._ids),
             method=str(match["method"]).upper() if match.get("method") else None,
-            path=re.compile(match["path_regex"], re.IGNORECASE) if match.get("path_regex") else None,
+            path=_pattern(match.get("path_regex")),
+            query=_pattern(match.get("query_regex")),
+            page=match.get("page"),
             kind=match.get("kind"),
             status=_status(body.get("status")),
             code=body.get("code"),
@@ -103,6 +125,7 @@ class Faults:
             drop=bool(body.get("drop")),
             after=bool(body.get("after")),
             left=_count(body.get("count", 1)),
+            skip=_skip(body.get("skip") or 0),
         )
         if fault.status is None and not fault.drop and not fault.delay_seconds:
             raise ValueError("a fault needs a status, a delay_seconds or drop")
@@ -112,7 +135,11 @@ class Faults:
     def take(self, kind: Kind, call: Call) -> Fault | None:
         """Find the fault for this request and count it."""
         for fault in self._faults:
-            if fault.hits(kind, call):
+            if not fault.hits(kind, call):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+            else:
                 fault.used += 1
                 fault.left = None if fault.left is None else fault.left - 1
                 return fault
@@ -125,6 +152,21 @@ class Faults:
     def clear(self) -> None:
         """Switch everything off."""
         self._faults.clear()
+
+
+def _page_of(call: Call) -> str:
+    """Say whether a link led to this page: a delta link does not, it leads to a new first page."""
+    return "later" if any(name.lower() == "$skiptoken" for name in call.query) else "first"
+
+
+def _pattern(text: Any) -> re.Pattern[str] | None:
+    return re.compile(str(text), re.IGNORECASE) if text else None
+
+
+def _skip(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("skip must be a number that is not negative")
+    return value
 
 
 def _status(value: Any) -> int | None:

@@ -5,7 +5,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from entra_sandbox import graph_delta, graph_groups, graph_members, graph_reads
+from entra_sandbox import (
+    graph_deleted,
+    graph_delta,
+    graph_groups,
+    graph_members,
+    graph_reads,
+    graph_users,
+)
 from entra_sandbox.azure import new_id
 from entra_sandbox.clock import graph_time
 from entra_sandbox.exchange import NO_ROUTE, Call, Json, Reply, ServiceError
@@ -43,9 +50,9 @@ class GraphService:
         self._throttle = throttle
         self._audiences = GRAPH_AUDIENCES | tokens.bases
         # Delta first: "delta" is no group's id.
-        routes = (*graph_delta.ROUTES, *graph_groups.ROUTES, *graph_members.ROUTES, *graph_reads.ROUTES)
+        rooms = (graph_delta, graph_groups, graph_members, graph_users, graph_deleted, graph_reads)
         self._routes: dict[str, list[Route]] = {}
-        for route in routes:
+        for route in (route for room in rooms for route in room.ROUTES):
             self._routes.setdefault(route.method, []).append(route)
 
     def handle(self, call: Call) -> Reply:

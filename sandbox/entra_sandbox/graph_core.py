@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from entra_sandbox.directory import Group, Principal, ServicePrincipal, User
 from entra_sandbox.exchange import Call, Caller, Json, Reply, ServiceError
 from entra_sandbox.graph_shapes import CONTEXT
-from entra_sandbox.odata import read_token, write_token
+from entra_sandbox.odata import page_size, read_token, write_token
 from entra_sandbox.state import State
 
 ALL_GROUPS = frozenset({"Group.ReadWrite.All", "Directory.ReadWrite.All"})
@@ -25,6 +25,9 @@ READ_USER = frozenset(
     {"User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
 )
 """Without User.ReadBasic.All: Graph refuses an application that has only that, list and single user alike."""
+WRITE_USER = frozenset({"User.ReadWrite.All", "Directory.ReadWrite.All"})
+ENABLE_USER = WRITE_USER | {"User.EnableDisableAccount.All"}
+DELETE_USER = frozenset({"User.ReadWrite.All", "User.DeleteRestore.All"})
 READ_DIRECTORY = frozenset({"Directory.Read.All", "Directory.ReadWrite.All"})
 READ_APPLICATION = READ_DIRECTORY | {
     "Application.Read.All",
@@ -54,6 +57,11 @@ class Graph:
         caller = self.caller(call)
         if caller.roles.isdisjoint(permissions) and (owned is None or caller.oid not in owned.owners):
             raise denied(f"needs one of {', '.join(sorted(permissions))}")
+
+    def page_size(self, call: Call) -> int:
+        """Give the size of a page of a list."""
+        settings = self.state.settings
+        return page_size(call, settings.graph_page_size, settings.graph_page_limit)
 
     def group(self, ref: dict[str, str]) -> Group:
         """Look up the group of a route, as a replica that lags behind would."""

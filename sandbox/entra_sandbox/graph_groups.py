@@ -1,4 +1,4 @@
-"""Groups: create, upsert, read, change, delete, restore."""
+"""Groups: create, upsert, read, list, change, delete."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,16 +11,13 @@ from entra_sandbox.graph_core import (
     ALL_GROUPS,
     CREATE_GROUP,
     DELETE_GROUP,
-    READ_DELETED,
     READ_GROUP,
     WRITE_MEMBERS,
     Graph,
     bad_request,
     denied,
     entity,
-    name_of,
     no_content,
-    not_found,
     page,
     read_body,
     require_consistency,
@@ -28,7 +25,8 @@ from entra_sandbox.graph_core import (
 )
 from entra_sandbox.graph_members import check_links, check_member_rights, resolve
 from entra_sandbox.graph_shapes import GROUP_PROPERTIES, group_json
-from entra_sandbox.odata import Filter, page_size, parse_filter, pick, selected
+from entra_sandbox.odata import Filter, parse_filter, pick, selected
+from entra_sandbox.replica import Replica
 
 _MAX_LINKS = 20
 _MAX_OR = 15
@@ -132,7 +130,9 @@ def remove(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
 def listing(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     """GET /groups."""
     graph.require(call, READ_GROUP)
-    return _list(graph, call, "groups", None)
+    replica = graph.state.replica("stale_groups")
+    wanted = group_filter(call)
+    return list_groups(graph, call, candidates(graph.state.directory, replica, wanted), wanted)
 
 
 def count(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
@@ -140,58 +140,31 @@ def count(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     graph.require(call, READ_GROUP)
     if call.headers.get("consistencylevel", "").lower() != "eventual":
         raise bad_request("$count is not currently supported.")
-    total = sum(graph.state.directory.is_visible(g) for g in graph.state.directory.groups.values())
+    replica = graph.state.replica("stale_groups")
+    total = sum(graph.state.directory.is_visible(g) for g in replica.groups())
     return Reply(200, str(total), content_type="text/plain")
 
 
-def deleted_listing(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
-    """GET /directory/deletedItems/microsoft.graph.group, which the SDKs write as graph.group."""
-    graph.require(call, READ_DELETED)
-    return _list(graph, call, "groups", list(graph.state.directory.deleted.values()))
-
-
-def deleted_read(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
-    """GET /directory/deletedItems/{id}."""
-    graph.require(call, READ_DELETED)
-    names = selected(call, GROUP_PROPERTIES, "microsoft.graph.group")
-    body = {"@odata.type": "#microsoft.graph.group", **group_json(_deleted(graph, ref))}
-    return entity("directoryObjects/$entity", pick(body, names))
-
-
-def deleted_restore(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
-    """POST /directory/deletedItems/{id}/restore."""
-    graph.require(call, DELETE_GROUP)
-    group = _deleted(graph, ref)
-    graph.state.directory.restore_group(group)
-    body = {"@odata.type": "#microsoft.graph.group", **group_json(group)}
-    return entity("directoryObjects/$entity", body)
-
-
-def deleted_remove(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
-    """DELETE /directory/deletedItems/{id}: for good."""
-    graph.require(call, DELETE_GROUP)
-    graph.state.directory.purge_group(_deleted(graph, ref))
-    return no_content()
-
-
-def candidates(directory: Directory, wanted: Filter | None) -> list[Group]:
+def candidates(directory: Directory, replica: Replica, wanted: Filter | None) -> list[Group]:
     """Give the visible groups that may pass the filter, by an index if there is one, oldest first."""
     by_index = {
         "id": lambda v: [directory.groups[v]] if v in directory.groups else [],
         "displayName": directory.groups_with,
         "mailNickname": directory.groups_nicknamed,
     }
-    for name, values in wanted.equals if wanted else ():
+    # The indexes are of the present.
+    for name, values in wanted.equals if wanted and replica.is_current else ():
         if name in by_index:
             unique = dict.fromkeys(value.lower() for value in values)
             found = {group.id: group for value in unique for group in by_index[name](value)}
             return sorted(filter(directory.is_visible, found.values()), key=lambda g: g.created_seq)
     now = directory.clock.now()
     # Restored groups come last in the dictionary, but keep their number.
-    return sorted((g for g in directory.groups.values() if g.visible_at <= now), key=lambda g: g.created_seq)
+    return sorted((g for g in replica.groups() if g.visible_at <= now), key=lambda g: g.created_seq)
 
 
-def _list(graph: Graph, call: Call, context: str, among: list[Group] | None) -> Reply:
+def group_filter(call: Call) -> Filter | None:
+    """Read the filter of a list of groups."""
     wanted = parse_filter(call.query["$filter"], _FILTERABLE) if "$filter" in call.query else None
     if wanted and any(len(values) > _MAX_OR for _, values in wanted.equals):
         raise ServiceError(
@@ -201,17 +174,20 @@ def _list(graph: Graph, call: Call, context: str, among: list[Group] | None) -> 
             f"{max(len(v) for _, v in wanted.equals)}. Max allowed: {_MAX_OR}.",
         )
     require_consistency(call, advanced=wanted is not None and wanted.advanced)
+    return wanted
+
+
+def list_groups(graph: Graph, call: Call, groups: list[Group], wanted: Filter | None) -> Reply:
+    """Answer with a page of those of the groups that the query asks for."""
     names = selected(call, GROUP_PROPERTIES, "microsoft.graph.group")
-    groups = candidates(graph.state.directory, wanted) if among is None else among
     if wanted:
         groups = [g for g in groups if wanted.test(_row(g))]
     if "$search" in call.query:
         groups = [g for g in groups if _found(g, call.query["$search"])]
     key = _order(call)
     groups = sorted(groups, key=key) if "$orderby" in call.query else groups
-    context = context if names is None else f"{context}({','.join(names)})"
-    size = page_size(call, graph.state.settings.graph_page_size)
-    return page(call, context, groups, key, lambda g: pick(group_json(g), names), size)
+    context = "groups" if names is None else f"groups({','.join(names)})"
+    return page(call, context, groups, key, lambda g: pick(group_json(g), names), graph.page_size(call))
 
 
 def _order(call: Call) -> Any:
@@ -246,13 +222,6 @@ def _found(group: Group, search: str) -> bool:
     return bool(text) and text.lower() in value.lower()
 
 
-def _deleted(graph: Graph, ref: dict[str, str]) -> Group:
-    group = graph.state.directory.deleted.get(name_of(ref).lower())
-    if group is None:
-        raise not_found(name_of(ref))
-    return group
-
-
 def _created(graph: Graph, call: Call, given: _Input) -> Reply:
     caller = graph.caller(call)
     _check_creator(given, caller.oid, caller.roles)
@@ -269,7 +238,7 @@ def _created(graph: Graph, call: Call, given: _Input) -> Reply:
         graph.state.directory.add_group(group)
     except UniqueNameTakenError as error:
         raise _conflict() from error
-    group.owners.update(dict.fromkeys(p.id for p in given.owners))
+    graph.state.directory.add_owners(group, [p.id for p in given.owners])
     graph.state.directory.add_members(group, [p.id for p in given.members])
     location = (
         f"https://graph.microsoft.com/v2/{graph.state.tenant_id}/directoryObjects/{group.id}"
@@ -310,8 +279,8 @@ def _changed(graph: Graph, group: Group, given: _Input) -> Reply:
     directory.rename(group, display_name=given.values.pop("display_name", None), nickname=nickname)
     for name, value in given.values.items():
         setattr(group, name, value)
-    group.owners.update(dict.fromkeys(p.id for p in given.owners))
     directory.touch(group)
+    directory.add_owners(group, [p.id for p in given.owners])
     directory.add_members(group, [p.id for p in given.members])
     return no_content()
 
@@ -382,8 +351,4 @@ ROUTES = (
     route("PATCH", r"/groups\(uniqueName='(?P<unique>(?:[^']|'')*)'\)", upsert),
     route("PATCH", "<group>", update),
     route("DELETE", "<group>", remove),
-    route("GET", r"/directory/deletedItems/(?:microsoft\.)?graph\.group", deleted_listing),
-    route("GET", r"/directory/deletedItems/(?P<id>[^/]+)", deleted_read),
-    route("POST", r"/directory/deletedItems/(?P<id>[^/]+)/(?:microsoft\.graph\.)?restore", deleted_restore),
-    route("DELETE", r"/directory/deletedItems/(?P<id>[^/]+)", deleted_remove),
 )

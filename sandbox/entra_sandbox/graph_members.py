@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from entra_sandbox.directory import Group, Principal, ServicePrincipal, User
+from entra_sandbox.directory import Directory, Group, Principal, ServicePrincipal, User
 from entra_sandbox.exchange import Call, Json, Reply, ServiceError
 from entra_sandbox.graph_core import (
     ALL_GROUPS,
+    DELETE_USER,
     LIST_MEMBERS,
     LIST_OWNERS,
     READ_APPLICATION,
@@ -23,18 +24,11 @@ from entra_sandbox.graph_core import (
     require_consistency,
     route,
 )
-from entra_sandbox.graph_shapes import (
-    GROUP_PROPERTIES,
-    SERVICE_PRINCIPAL_PROPERTIES,
-    USER_PROPERTIES,
-    group_json,
-    member_json,
-    type_name,
-)
-from entra_sandbox.odata import page_size, parse_filter, pick, selected
+from entra_sandbox.graph_shapes import ANY_PROPERTY, group_json, member_json, type_name
+from entra_sandbox.odata import parse_filter, pick, selected
+from entra_sandbox.replica import Replica
 
 _MAX_OWNERS = 100
-_ANY_PROPERTY = GROUP_PROPERTIES | USER_PROPERTIES | SERVICE_PRINCIPAL_PROPERTIES
 
 
 def resolve(graph: Graph, urls: object) -> list[Principal]:
@@ -82,7 +76,8 @@ def check_member_rights(graph: Graph, call: Call, group: Group, members: Sequenc
 def list_members(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/members."""
     graph.require(call, LIST_MEMBERS)
-    return _objects(graph, call, _listed(graph, graph.group(ref)), _cast(ref))
+    replica = graph.state.replica("stale_lists")
+    return _objects(graph, call, _listed(graph, graph.group(ref), replica), _cast(ref), replica)
 
 
 def _cast(ref: dict[str, str]) -> str | None:
@@ -90,12 +85,11 @@ def _cast(ref: dict[str, str]) -> str | None:
     return f"microsoft.{ref['cast']}" if ref.get("cast") else None
 
 
-def _listed(graph: Graph, group: Group) -> list[str]:
+def _listed(graph: Graph, group: Group, replica: Replica) -> list[str]:
     """Give the ids that a list of members shows: late, and without service principals, if so set."""
-    directory, settings = graph.state.directory, graph.state.settings
-    ids = directory.members_of(group, settings.stale_lists)
-    if settings.hide_service_principals:
-        return [i for i in ids if i not in directory.service_principals]
+    ids = replica.members(group)
+    if graph.state.settings.hide_service_principals:
+        return [i for i in ids if i not in graph.state.directory.service_principals]
     return ids
 
 
@@ -103,20 +97,21 @@ def list_transitive(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/transitiveMembers."""
     graph.require(call, LIST_MEMBERS)
     ids = graph.state.directory.transitive_members_of(graph.group(ref))
-    return _objects(graph, call, ids, _cast(ref))
+    return _objects(graph, call, ids, _cast(ref), graph.state.directory)
 
 
 def list_owners(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/owners."""
     graph.require(call, LIST_OWNERS)
-    return _objects(graph, call, list(graph.group(ref).owners), _cast(ref))
+    replica = graph.state.replica("stale_lists")
+    return _objects(graph, call, replica.owners(graph.group(ref)), _cast(ref), replica)
 
 
 def list_refs(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /groups/{id}/members/$ref: links instead of objects."""
     graph.require(call, LIST_MEMBERS)
-    ids = sorted(_listed(graph, graph.group(ref)))
-    size = page_size(call, graph.state.settings.graph_page_size)
+    ids = sorted(_listed(graph, graph.group(ref), graph.state.replica("stale_lists")))
+    size = graph.page_size(call)
     return page(
         call,
         "Collection($ref)",
@@ -163,8 +158,8 @@ def delete_object(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     directory = graph.state.directory
     match member:
         case User():
-            graph.require(call, {"User.ReadWrite.All", "User.DeleteRestore.All"})
-            directory.remove_user(member)
+            graph.require(call, DELETE_USER)
+            directory.delete_user(member)
         case ServicePrincipal():
             graph.require(call, {"Application.ReadWrite.All"})
             directory.remove_service_principal(member)
@@ -180,7 +175,7 @@ def add_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     graph.require(call, ALL_GROUPS)
     principal = graph.referenced(read_body(call).get("@odata.id"))
     check_links(group, [], [principal])
-    group.owners[principal.id] = None
+    graph.state.directory.add_owners(group, [principal.id])
     return no_content()
 
 
@@ -194,13 +189,13 @@ def remove_owner(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     users = graph.state.directory.users
     if owner in users and sum(o in users for o in group.owners) == 1:
         raise bad_request("The group must have at least one owner, hence this owner cannot be removed.")
-    del group.owners[owner]
+    graph.state.directory.remove_owner(group, owner)
     return no_content()
 
 
 def list_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
     """GET /{kind}/{id}/memberOf and /transitiveMemberOf."""
-    return _objects(graph, call, _held_groups(graph, call, ref), _cast(ref))
+    return _objects(graph, call, _held_groups(graph, call, ref), _cast(ref), graph.state.directory)
 
 
 def count_member_of(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -260,16 +255,18 @@ def _principal(graph: Graph, ref: dict[str, str]) -> Principal:
     return principal
 
 
-def _objects(graph: Graph, call: Call, ids: Iterable[str], cast: str | None) -> Reply:
-    """Answer with a page of directory objects, of one kind if the path asks for one."""
+def _objects(
+    graph: Graph, call: Call, ids: Iterable[str], cast: str | None, seen: Directory | Replica
+) -> Reply:
+    """Answer with a page of directory objects as they are seen, of one kind if the path asks for one."""
     advanced = cast is not None or "$filter" in call.query
     # A cast alone is served without the header, filtering and counting are not.
     require_consistency(call, advanced=advanced and "$filter" in call.query)
-    directory, roles = graph.state.directory, graph.caller(call).roles
-    found = [p for p in (directory.find(i) for i in sorted(ids)) if p is not None]
+    roles = graph.caller(call).roles
+    found = [p for p in (seen.find(i) for i in sorted(ids)) if p is not None]
     if cast is not None:
         found = [p for p in found if type_name(p).lower() == cast.lower()]
-    names = selected(call, _ANY_PROPERTY, "microsoft.graph.directoryObject")
+    names = selected(call, ANY_PROPERTY, "microsoft.graph.directoryObject")
     show = lambda p: _show(p, graph.state.tenant_id, roles, names, typed=cast is None)  # noqa: E731 - two uses below
     if "$filter" in call.query:
         test = parse_filter(
@@ -278,9 +275,7 @@ def _objects(graph: Graph, call: Call, ids: Iterable[str], cast: str | None) -> 
         found = [p for p in found if test(member_json(p, graph.state.tenant_id, roles))]
     context = "directoryObjects" if cast is None else cast.rpartition(".")[2] + "s"
     context = context if names is None else f"{context}({','.join(names)})"
-    return page(
-        call, context, found, lambda p: str(p.id), show, page_size(call, graph.state.settings.graph_page_size)
-    )
+    return page(call, context, found, lambda p: str(p.id), show, graph.page_size(call))
 
 
 def _show(principal: Principal, tenant: str, roles: frozenset[str], names: Any, *, typed: bool) -> Json:

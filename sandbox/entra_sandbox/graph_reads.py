@@ -1,4 +1,4 @@
-"""Users, service principals, look-ups by many ids, the organization: all that an operator only reads."""
+"""Service principals, look-ups by many ids, the organization: all that an operator only reads."""
 
 from entra_sandbox.azure import new_id
 from entra_sandbox.directory import Group, Principal, ServicePrincipal, User
@@ -6,7 +6,6 @@ from entra_sandbox.exchange import Call, Reply
 from entra_sandbox.graph_core import (
     READ_APPLICATION,
     READ_DIRECTORY,
-    READ_USER,
     Graph,
     bad_request,
     entity,
@@ -18,50 +17,16 @@ from entra_sandbox.graph_core import (
     route,
 )
 from entra_sandbox.graph_shapes import (
+    ANY_PROPERTY,
+    CONTEXT,
     SERVICE_PRINCIPAL_PROPERTIES,
-    USER_DEFAULT,
-    USER_PROPERTIES,
     member_json,
     service_principal_json,
-    user_json,
 )
-from entra_sandbox.odata import page_size, parse_filter, pick, selected
+from entra_sandbox.odata import parse_filter, pick, selected
 
 _MAX_IDS = 1000
 _KINDS: dict[str, type[Principal]] = {"user": User, "group": Group, "serviceprincipal": ServicePrincipal}
-
-
-def read_user(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
-    """GET /users/{id or user principal name}."""
-    graph.require(call, READ_USER)
-    user = graph.state.directory.user(name_of(ref))
-    if user is None:
-        raise not_found(name_of(ref))
-    names = selected(call, USER_PROPERTIES, "microsoft.graph.user")
-    context = "users/$entity" if names is None else f"users({','.join(names)})/$entity"
-    return entity(context, pick(user_json(user), names or USER_DEFAULT))
-
-
-def list_users(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
-    """GET /users."""
-    graph.require(call, READ_USER)
-    wanted = parse_filter(call.query["$filter"], USER_PROPERTIES) if "$filter" in call.query else None
-    require_consistency(call, advanced=wanted is not None and wanted.advanced)
-    directory = graph.state.directory
-    users = sorted(directory.users.values(), key=lambda u: u.id)
-    for name, values in wanted.equals if wanted else ():
-        if name in ("id", "userPrincipalName"):
-            found = {u.id: u for u in (directory.user(v) for v in values) if u is not None}
-            users = sorted(found.values(), key=lambda u: u.id)
-            break
-    if wanted:
-        users = [u for u in users if wanted.test(user_json(u))]
-    names = selected(call, USER_PROPERTIES, "microsoft.graph.user")
-    context = "users" if names is None else f"users({','.join(names)})"
-    size = page_size(call, graph.state.settings.graph_page_size)
-    return page(
-        call, context, users, lambda u: str(u.id), lambda u: pick(user_json(u), names or USER_DEFAULT), size
-    )
 
 
 def read_service_principal(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
@@ -93,7 +58,7 @@ def list_service_principals(graph: Graph, call: Call, _: dict[str, str]) -> Repl
     rows = sorted((r for r in rows if wanted is None or wanted.test(r)), key=lambda r: str(r["id"]))
     names = selected(call, SERVICE_PRINCIPAL_PROPERTIES, "microsoft.graph.servicePrincipal")
     context = "servicePrincipals" if names is None else f"servicePrincipals({','.join(names)})"
-    size = page_size(call, graph.state.settings.graph_page_size)
+    size = graph.page_size(call)
     return page(call, context, rows, lambda r: str(r["id"]), lambda r: pick(r, names), size)
 
 
@@ -109,19 +74,22 @@ def get_by_ids(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     found = [
         p for p in map(directory.find, dict.fromkeys(ids)) if isinstance(p, kinds) and directory.is_visible(p)
     ]
-    rows = [member_json(p, graph.state.tenant_id, roles) for p in found]
-    context = "https://graph.microsoft.com/v1.0/$metadata#directoryObjects"
-    return Reply(200, {"@odata.context": context, "value": rows})
+    names = selected(call, ANY_PROPERTY, "microsoft.graph.directoryObject")
+    rows = [pick(member_json(p, graph.state.tenant_id, roles), names) for p in found]
+    context = "directoryObjects" if names is None else f"directoryObjects({','.join(names)})"
+    return Reply(200, {"@odata.context": CONTEXT + context, "value": rows})
 
 
 def read_object(graph: Graph, call: Call, ref: dict[str, str]) -> Reply:
-    """GET /directoryObjects/{id}."""
+    """GET /directoryObjects/{id}: whatever it is. `$select` may name what only some kinds have."""
     graph.require(call, READ_DIRECTORY)
     principal = graph.state.directory.find(name_of(ref))
     if principal is None or not graph.state.directory.is_visible(principal):
         raise not_found(name_of(ref))
     body = member_json(principal, graph.state.tenant_id, graph.caller(call).roles)
-    return entity("directoryObjects/$entity", body)
+    names = selected(call, ANY_PROPERTY, "microsoft.graph.directoryObject")
+    context = "directoryObjects" if names is None else f"directoryObjects({','.join(names)})"
+    return entity(f"{context}/$entity", pick(body, names))
 
 
 def organization(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
@@ -135,12 +103,6 @@ def organization(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     )
 
 
-def no_deleted_users(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
-    """GET /directory/deletedItems/microsoft.graph.user: the sandbox keeps no deleted users."""
-    graph.require(call, READ_USER)
-    return Reply(200, {"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users", "value": []})
-
-
 def validate(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
     """POST /directoryObjects/validateProperties: nothing is ever wrong with a security group's name."""
     graph.require(call, READ_DIRECTORY)
@@ -149,9 +111,6 @@ def validate(graph: Graph, call: Call, _: dict[str, str]) -> Reply:
 
 
 ROUTES = (
-    route("GET", "/users", list_users, 2),
-    route("GET", r"/users/(?P<id>[^/]+)", read_user),
-    route("GET", r"/users\('(?P<key>(?:[^']|'')+)'\)", read_user),
     route("GET", "/servicePrincipals", list_service_principals),
     route("GET", r"/servicePrincipals\(appId='(?P<app>[^']*)'\)", read_service_principal),
     route("GET", r"/servicePrincipals/(?P<id>[^/]+)", read_service_principal),
@@ -159,5 +118,4 @@ ROUTES = (
     route("POST", "/directoryObjects/validateProperties", validate),
     route("GET", "/directoryObjects/(?P<id>[^/]+)", read_object),
     route("GET", "/organization", organization),
-    route("GET", r"/directory/deletedItems/microsoft\.graph\.user", no_deleted_users),
 )

@@ -47,6 +47,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "isAssignableToRole": group.is_assignable_to_role,
         "mailEnabled": group.mail_enabled,
         "mailNickname": group.mail_nickname,
+        "onPremisesSyncEnabled": group.on_premises_sync,
         "renewedDateTime": created,
         "securityEnabled": group.security_enabled,
         "securityIdentifier": group.security_identifier,
@@ -60,6 +61,8 @@ def group_json(group: Group) -> dict[str, Any]:
 
 _SAMPLE = Group("00000000-0000-0000-0000-000000000000", "", "", 0, 0)
 GROUP_PROPERTIES = frozenset(group_json(_SAMPLE))
+ANY_PROPERTY = GROUP_PROPERTIES | USER_PROPERTIES | SERVICE_PRINCIPAL_PROPERTIES
+"""What may be selected of directory objects of mixed kinds."""
 
 
 def user_json(user: User) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def user_json(user: User) -> dict[str, Any]:
         "userType": user.user_type,
         "createdDateTime": graph_time(user.created),
         "mailNickname": user.upn.partition("@")[0],
+        "deletedDateTime": None if user.deleted_at is None else graph_time(user.deleted_at),
     }
     return body
 
@@ -103,8 +107,13 @@ def service_principal_json(principal: ServicePrincipal, tenant_id: str) -> dict[
 
 def type_name(principal: Principal) -> str:
     """Give the OData type without its hash."""
-    kind = {User: "user", ServicePrincipal: "servicePrincipal", Group: "group"}[type(principal)]
-    return f"microsoft.graph.{kind}"
+    return kind_name(type(principal))
+
+
+def kind_name(kind: type[Principal]) -> str:
+    """Give the OData type of a kind without its hash."""
+    name = {User: "user", ServicePrincipal: "servicePrincipal", Group: "group"}[kind]
+    return f"microsoft.graph.{name}"
 
 
 _MAY_READ = {

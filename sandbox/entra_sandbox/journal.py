@@ -52,9 +52,12 @@ class Journal:
         )
 
     def entries(self, query: dict[str, str]) -> list[Json]:
-        """Give the entries after `since`, of one `kind`, and so on: every given field must be equal."""
+        """Give the entries after `since`, of one `kind`, and so on: every given field must be equal.
+
+        A `caller` is named by its object id or its application id.
+        """
         since = int(query.get("since", "0"))
-        path = re.compile(query.get("path_regex", ""))
+        path, caller = re.compile(query.get("path_regex", "")), query.get("caller")
         equal = {k: v for k, v in query.items() if k in ("kind", "method", "code")}
         flags = {k: v.lower() == "true" for k, v in query.items() if k in ("write", "fault")}
         status = query.get("status")
@@ -65,6 +68,7 @@ class Journal:
             and all(e[k] == v for k, v in equal.items())
             and all(e[k] is v for k, v in flags.items())
             and (status is None or str(e["status"]) == status)
+            and (caller is None or (e["caller"] and caller in e["caller"].values()))
             and path.search(e["path"])
         ]
 

@@ -225,18 +225,18 @@ def pick(row: dict[str, Any], names: tuple[str, ...] | None) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k.startswith("@") or k in names}
 
 
-def page_size(call: Call, default: int) -> int:
-    """Give the size of a page: `$top`, from 1 to 999, or the default."""
+def page_size(call: Call, default: int, limit: int) -> int:
+    """Give the size of a page: `$top`, from 1 to 999, or the default, and never more than the limit."""
     text = call.query.get("$top")
     if text is None:
-        return default
+        return min(default, limit)
     if not text.isdigit() or not 1 <= int(text) <= 999:
         raise ServiceError(
             400,
             "Request_UnsupportedQuery",
             f"Invalid page size specified: '{text}'. Must be between 1 and 999 inclusive.",
         )
-    return int(text)
+    return min(int(text), limit)
 
 
 def write_token(state: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ Directory.Read.All, so `directoryObjects/getByIds` is refused to it.
 In Azure it has "Role Based Access Control Administrator" and the custom role "Custom Role Author" at the
 resource group: the first may not write role definitions. A second application, `LEAST_CLIENT_ID`, has only
 Group.Create and the three ReadBasic permissions and no role in Azure: enough to keep groups which it owns.
+
+`ADMIN` is the person who may do everything, and does what drifts.
 """
 
 import json
@@ -30,6 +32,8 @@ OPS_LEAD = "ops.lead@contoso.com"
 ALICE = "alice@contoso.com"
 BOB = "bob@contoso.com"
 GUEST = "partner_fabrikam.com#EXT#@contoso.com"
+ADMIN = "admin@contoso.com"
+"""A Global Administrator who may do everything in Azure too: the foreign hand, unless another is named."""
 USER_IDS = {
     AKSDEV: "a0000000-0000-4000-8000-000000000001",
     AKSSRE: "a0000000-0000-4000-8000-000000000002",
@@ -38,6 +42,7 @@ USER_IDS = {
     ALICE: "a0000000-0000-4000-8000-000000000005",
     BOB: "a0000000-0000-4000-8000-000000000006",
     GUEST: "a0000000-0000-4000-8000-000000000007",
+    ADMIN: "a0000000-0000-4000-8000-000000000008",
 }
 _USER_NAMES = {
     AKSDEV: "AKS Dev",
@@ -47,7 +52,15 @@ _USER_NAMES = {
     ALICE: "Alice Example",
     BOB: "Bob Example",
     GUEST: "Partner (Fabrikam)",
+    ADMIN: "Admin",
 }
+ADMIN_PERMISSIONS = frozenset(
+    {
+        "Application.ReadWrite.All", "Directory.ReadWrite.All", "Group.ReadWrite.All",
+        "RoleManagement.ReadWrite.Directory", "User.ReadWrite.All",
+    }
+)  # fmt: skip
+"""What a Global Administrator may do in Graph, of what the sandbox asks for."""
 
 OPERATOR_CLIENT_ID = "b0000000-0000-4000-8000-000000000001"
 OPERATOR_OBJECT_ID = "b0000000-0000-4000-8000-0000000000a1"
@@ -94,6 +107,8 @@ def fill(state: State) -> None:
                 now,
                 user_type="Guest" if guest else "Member",
                 mail="partner@fabrikam.com" if guest else upn,
+                permissions=set(ADMIN_PERMISSIONS) if upn == ADMIN else set(),
+                is_owner=upn == ADMIN,
             )
         )
     for app_id, object_id, name, roles, secret in (
@@ -110,6 +125,7 @@ def fill(state: State) -> None:
         principal = ServicePrincipal(object_id, app_id, name, now, set(roles), secret)
         state.directory.add_service_principal(principal)
     _fill_azure(state, now)
+    state.settle()
 
 
 def _fill_azure(state: State, now: float) -> None:

@@ -57,7 +57,7 @@ class Tokens:
 
     def for_user(self, user: User, audience: str, lifetime: float) -> str:
         """Issue a user's token, as `kubelogin` gets one for the cluster. It names no groups: the cluster
-        asks.
+        asks. What the user may do in Graph is in `scp`, as if the program had been consented all of it.
         """
         claims = {
             "appid": "80faf920-1908-4b52-b5ef-a8e7bedfc67a",
@@ -65,7 +65,8 @@ class Tokens:
             "oid": user.id,
             "sub": user.id,
         }
-        claims |= {"upn": user.upn, "unique_name": user.upn, "name": user.display_name, "scp": "user.read"}
+        claims |= {"upn": user.upn, "unique_name": user.upn, "name": user.display_name}
+        claims["scp"] = " ".join(sorted({"user.read", *user.permissions}))
         return self._sign(claims, audience, lifetime)
 
     def verify(self, token: str) -> dict[str, Any]:
@@ -102,12 +103,12 @@ class Tokens:
 
 
 def caller_of(claims: dict[str, Any]) -> Caller:
-    """Say who the claims speak for."""
+    """Say who the claims speak for: an application with its `roles`, or a user with the program's `scp`."""
     return Caller(
         oid=claims["oid"],
         app_id=claims.get("appid", ""),
         kind="app" if claims.get("idtyp") == "app" else "user",
-        roles=frozenset(claims.get("roles", ())),
+        roles=frozenset(claims.get("roles", ()) or str(claims.get("scp", "")).split()),
         upn=claims.get("upn", ""),
     )
 

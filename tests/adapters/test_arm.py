@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from entra_access.adapters.arm import DEFINITIONS, Arm
-from entra_access.domain.faults import Changed, Denied, Rejected, Replicating
+from entra_access.domain.faults import Changed, Denied, Rejected, Replicating, RoleUnknown
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_sandbox import seed
@@ -114,11 +114,14 @@ async def test_a_group_that_azure_does_not_know_yet_is_replicating(arm: Arm, san
     await arm.assign(Assignment(str(uuid.uuid4()), SCOPE, group, AKS_READER, "x"), "Group")
 
 
-async def test_a_role_definition_that_azure_does_not_know_yet_is_replicating(
-    arm: Arm, sandbox: RunningSandbox
+@pytest.mark.parametrize("status", [None, 400, 404])
+async def test_a_role_definition_that_azure_does_not_know_is_told_apart(
+    arm: Arm, sandbox: RunningSandbox, status: int | None
 ) -> None:
-    """RoleDefinitionDoesNotExist, as it comes right after a custom role was made."""
-    with pytest.raises(Replicating):
+    """RoleDefinitionDoesNotExist, as it comes right after a custom role was made, and when it is gone."""
+    if status:
+        sandbox.client.fault(method="PUT", kind="arm", status=status, code="RoleDefinitionDoesNotExist")
+    with pytest.raises(RoleUnknown):
         await arm.assign(Assignment(str(uuid.uuid4()), SCOPE, new_group(sandbox), MISSING, "x"), "Group")
 
 

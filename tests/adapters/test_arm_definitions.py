@@ -1,15 +1,17 @@
 """Custom roles: made, changed, found, deleted, and what Azure refuses."""
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from entra_access.adapters.arm import Arm
-from entra_access.domain.faults import Denied, InUse, Rejected
+from entra_access.domain.faults import Denied, InUse, Rejected, Unavailable
 from entra_access.domain.naming import definition_id
 from entra_access.domain.observed import Assignment, Definition
 from entra_sandbox import seed
+from support.answers import Answers, FixedCredential
 from support.azure import AKS_READER, AKS_WRITER
 from support.sandbox import RunningSandbox
 
@@ -89,7 +91,8 @@ async def test_a_custom_role_is_found_where_it_can_be_assigned(arm: Arm, scope: 
     """By its name in any case and by its GUID, right after it was made."""
     await arm.define(SCOPE, RESTARTER)
 
-    for role in ("Pod Restarter", "pod RESTARTER", GUID, GUID.upper(), ARM_ID):
+    arm_id = definition_id(seed.SUBSCRIPTION, GUID)
+    for role in ("Pod Restarter", "pod RESTARTER", GUID, GUID.upper(), arm_id):
         assert await arm.role_id(role, scope) == GUID
     assert await arm.definition(scope, GUID) == RESTARTER
 
@@ -104,6 +107,39 @@ async def test_a_custom_role_is_not_found_where_it_cannot_be_assigned(
     assert await arm.role_id("Pod Restarter", seed.OTHER_RESOURCE_GROUP) is None
     assert await arm.role_id(GUID, seed.OTHER_RESOURCE_GROUP) is None
     assert await arm.definition(seed.OTHER_RESOURCE_GROUP, GUID) is None
+
+
+@pytest.mark.parametrize("body", [{}, {"name": OTHER}, {"name": None}, {"value": []}, {"name": f"{GUID}0"}])
+@pytest.mark.parametrize("ask", ["role_id", "definition"])
+async def test_an_answer_of_another_definition_is_no_answer(
+    answers: Answers, body: dict[str, object], ask: str
+) -> None:
+    """What a proxy or a portal says with a 200 proves no role."""
+    answers.says("200 OK", json.dumps({"properties": {"roleName": "Reader"}, **body}).encode())
+    arm = Arm(FixedCredential(), answers.url, seed.SUBSCRIPTION_ID, answers.ca)
+    try:
+        with pytest.raises(Unavailable, match="no usable answer"):
+            await (arm.role_id(GUID, SCOPE) if ask == "role_id" else arm.definition(SCOPE, GUID))
+    finally:
+        await arm.close()
+
+
+async def test_a_definition_in_capitals_is_the_one_that_was_asked_for(answers: Answers) -> None:
+    """GUIDs have no case."""
+    answers.says("200 OK", json.dumps({"name": GUID.upper(), "id": ARM_ID, "properties": {}}).encode())
+    arm = Arm(FixedCredential(), answers.url, seed.SUBSCRIPTION_ID, answers.ca)
+    try:
+        assert await arm.role_id(GUID, SCOPE) == GUID
+    finally:
+        await arm.close()
+
+
+async def test_a_name_with_a_guid_behind_a_slash_is_looked_up_as_a_name(
+    arm: Arm, asked: Callable[[], list[str]]
+) -> None:
+    """Such a role may be somebody's, and is not the one of that GUID."""
+    assert await arm.role_id(f"x/{AKS_READER}", SCOPE) is None
+    assert asked() == [f"GET {SCOPE}/providers/Microsoft.Authorization/roleDefinitions 200"]
 
 
 async def test_a_definition_that_is_not_there_is_none(arm: Arm, asked: Callable[[], list[str]]) -> None:

@@ -261,14 +261,65 @@ async def test_a_service_principal_can_be_an_owner(graph: Graph, sandbox: Runnin
     assert [(one.kind, one.id) for one in owners] == [("servicePrincipal", APP)]
 
 
-async def test_a_group_without_security_is_no_member(graph: Graph, sandbox: RunningSandbox) -> None:
-    """Graph will never take it, and says so with a 400."""
+async def test_who_cannot_be_a_member_keeps_nobody_else_out(
+    graph: Graph, sandbox: RunningSandbox, asked: Callable[[], list[str]]
+) -> None:
+    """Twenty go in by one call that takes all or none, so those with an unfit one are tried one by one."""
     mail = sandbox.client.add_group("mail", securityEnabled=False, mailEnabled=True)["id"]
+    team = sandbox.client.add_group("365", groupTypes=["Unified"], mailEnabled=True)["id"]
+    users = [sandbox.client.add_user(f"u{number}@contoso.com")["id"] for number in range(43)]
+    group = sandbox.client.add_group("team")["id"]
+    sandbox.client.clear_journal()
+
+    with pytest.raises(Rejected) as caught:
+        await graph.add(group, "members", [users[0], mail, *users[1:42], team, users[42]])
+
+    assert caught.value.message.startswith(
+        f"Microsoft Graph will not add members to the group: {mail}, {team};"
+    )
+    assert {one.id for one in await graph.principals(group, "members")} == set(users)
+    statuses = [line[-3:] for line in asked() if line.startswith("PATCH")]
+    one_by_one = ["204"] + ["400"] + ["204"] * 18
+    assert statuses == ["400", *one_by_one, "204", "400", "204", "204", "204", "400", "204"]
+
+
+async def test_a_crowd_of_unfit_members_is_not_all_named(graph: Graph, sandbox: RunningSandbox) -> None:
+    """A condition is for people to read."""
+    ids = [sandbox.client.add_group(f"mail{n}", securityEnabled=False)["id"] for n in range(13)]
     group = sandbox.client.add_group("team")["id"]
 
-    with pytest.raises(Rejected, match="add members to the group"):
-        await graph.add(group, "members", [ALICE_ID, mail])
-    assert await graph.principals(group, "members") == ()
+    with pytest.raises(Rejected) as caught:
+        await graph.add(group, "members", ids)
+
+    assert f"{', '.join(ids[:10])} and 3 more;" in caught.value.message
+    assert ids[10] not in caught.value.message
+
+
+async def test_what_passes_by_itself_ends_the_adding_one_by_one(
+    graph: Graph, sandbox: RunningSandbox, asked: Callable[[], list[str]]
+) -> None:
+    """A service that is down is not asked for each of twenty members."""
+    mail = sandbox.client.add_group("mail", securityEnabled=False)["id"]
+    group = sandbox.client.add_group("team")["id"]
+    sandbox.client.fault(kind="graph", method="PATCH", delay_seconds=0.01)
+    sandbox.client.fault(kind="graph", method="PATCH", status=503)
+    sandbox.client.clear_journal()
+
+    with pytest.raises(Unavailable):
+        await graph.add(group, "members", [mail, ALICE_ID])
+
+    assert [line[-3:] for line in asked()] == ["400", "503"]
+
+
+async def test_who_cannot_be_an_owner_keeps_nobody_else_out(graph: Graph, sandbox: RunningSandbox) -> None:
+    """Owners go in one by one."""
+    nested = sandbox.client.add_group("nested")["id"]
+    group = sandbox.client.add_group("team")["id"]
+
+    with pytest.raises(Rejected, match=f"add owners to the group: {nested};"):
+        await graph.add(group, "owners", [nested, ALICE_ID])
+
+    assert [one.id for one in await graph.principals(group, "owners")] == [ALICE_ID]
 
 
 async def test_a_pause_asked_for_in_a_count_holds_back_every_other_call(

@@ -173,12 +173,12 @@ async def test_an_id_that_could_be_both_is_the_applications(graph: Graph, sandbo
 
 
 @pytest.mark.parametrize(
-    ("fields", "security"),
+    ("fields", "told"),
     [
-        ({}, True),
-        ({"securityEnabled": False, "mailEnabled": True}, False),
-        ({"securityEnabled": False, "mailEnabled": True, "groupTypes": ["Unified"]}, False),
-        ({"securityEnabled": True, "mailEnabled": True, "groupTypes": ["Unified"]}, True),
+        ({}, (True, False)),
+        ({"securityEnabled": False, "mailEnabled": True}, (False, False)),
+        ({"securityEnabled": False, "mailEnabled": True, "groupTypes": ["Unified"]}, (False, True)),
+        ({"securityEnabled": True, "mailEnabled": True, "groupTypes": ["Unified"]}, (True, True)),
     ],
     ids=["security", "distribution", "Microsoft 365", "Microsoft 365 with security"],
 )
@@ -187,14 +187,16 @@ async def test_an_existing_group_is_found_with_what_it_can_be_given(
     sandbox: RunningSandbox,
     asked: Callable[[], list[str]],
     fields: dict[str, Any],
-    security: bool,  # noqa: FBT001 - a table
+    told: tuple[bool, bool],
 ) -> None:
-    """A group that is not security-enabled is there, and told from one that can be given access."""
+    """A group that cannot be given access, or be a member, is there, and told from one that can."""
+    security, unified = told
     group = sandbox.client.add_group("Ops & Söhne", **fields)["id"]
 
     found = await graph.principal(Reference("group", group.upper()))
 
-    assert found == Principal(group, "group", display_name="Ops & Söhne", security=security)
+    wanted = Principal(group, "group", display_name="Ops & Söhne", security=security, unified=unified)
+    assert found == wanted
     assert asked() == [f"GET /groups/{group.upper()} 200"]
 
 

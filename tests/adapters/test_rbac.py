@@ -211,7 +211,7 @@ async def test_an_account_is_shared_and_let_go_by_one_owner_alone(
 ) -> None:
     """Nothing else of it is written, nor are the other owners; and only while it is that object."""
     await kubernetes.apply_child(replace(ACCOUNT, joins=True), None, UID)
-    await kubernetes.release_child(ACCOUNT.ref, UID, OWNER.uid)
+    await kubernetes.leave_account(ACCOUNT.ref, UID, OWNER.uid)
 
     joining, leaving = server.requests
     for request in (joining, leaving):
@@ -232,7 +232,7 @@ async def test_an_account_that_is_gone_is_let_go(
     """Gone, or another one of that name; but it cannot be shared then."""
     server.says(answer)
 
-    assert await kubernetes.release_child(ACCOUNT.ref, UID, OWNER.uid) is None
+    assert await kubernetes.leave_account(ACCOUNT.ref, UID, OWNER.uid) is None
     with pytest.raises((Missing, Changed)):
         await kubernetes.apply_child(replace(ACCOUNT, joins=True), None, UID)
 

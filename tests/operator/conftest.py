@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.cluster import Cluster, running
+from support.plans import Team, settle
+from support.trouble import clean_log
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,21 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     shared_cluster.azure.clear_faults()
     yield shared_cluster
     shared_cluster.azure.clear_faults()
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A set-up of the module's own in which no operator runs, unless a test starts one for a while."""
+    cluster = Cluster(tmp_path_factory.mktemp("plan"))
+    cluster.start()
+    try:
+        yield cluster
+        clean_log(cluster)
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def settled(still: Cluster) -> Team:
+    """A team of which everything is in place, and which no test changes."""
+    return settle(still, 1)[0]

@@ -145,7 +145,7 @@ def test_a_policy_deleted_before_its_grants(cluster: Cluster) -> None:
 
     policy.delete()
 
-    cluster.waits_for("ngrant", "work", "Ready", "PolicyNotFound", namespace)
+    cluster.waits_for("ngrant", "work", "Ready", "PolicyDeleted", namespace)
     eventually(lambda: assigned(cluster, namespace) == [], "it gives nothing")
     assert policy.roles() == []
     policy.apply()

@@ -158,6 +158,29 @@ def test_a_resource_group_that_is_gone_does_not_keep_its_policy(cluster: Cluster
     assert len(inventory(other.ready())) == 1
 
 
+def test_a_resource_group_that_went_with_the_operators_right_says_what_to_do(cluster: Cluster) -> None:
+    """Azure says that it is forbidden, for ever; with the right above it, that it is gone."""
+    with operator_may(cluster, FAR):
+        policy = personal(cluster, azureRoles=[CONNECT, at(PLAIN_READER, FAR)])
+        policy.ready()
+    for one in cluster.azure.assignments(policy.who.id):
+        if one["scope"] == FAR:
+            cluster.azure.unassign(one["name"])
+    cluster.quiet(0.7)  # until the last list is too old to be used again
+    cluster.kubectl("delete", "apol", policy.name, "--wait=false")
+
+    said = policy.says("Stalled", "Denied")["message"]
+
+    assert said.startswith("status.inventory: the operator's identity may not list role assignments")
+    assert f"if {FAR} was deleted" in said
+    cluster.azure.fault(
+        kind="arm", path_regex=f"^{FAR}/", status=404, code="ResourceGroupNotFound", count=None
+    )
+    cluster.kubectl("wait", "--for=delete", f"apol/{policy.name}", "--timeout=30s")
+    cluster.azure.clear_faults()
+    assert policy.roles() == []
+
+
 def test_a_resource_group_that_was_never_there_is_somebodys_mistake(cluster: Cluster) -> None:
     """A slip of the pen does not pass by itself: Stalled, with the field and the scope."""
     nowhere = f"{seed.SUBSCRIPTION}/resourceGroups/rg-nowhere"

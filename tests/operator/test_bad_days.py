@@ -248,12 +248,15 @@ def test_any_call_of_a_restore_fails(storm: Cluster, call: str) -> None:
     storm.apply(*(wish.body() for wish in wanted))
     before = come_right(storm, *wanted)
     ids = {wish.name: before[wish.name]["status"]["subject"]["objectId"] for wish in wanted}
-    for group_id in ids.values():
-        storm.azure.delete_group(group_id)
     edited = [replace(wish, cluster_roles=("edit",)) for wish in wanted]  # so that they are looked at
 
+    def delete(some: list[Wish]) -> None:
+        for wish in some:
+            storm.azure.delete_group(ids[wish.name])
+        storm.apply(*(wish.body() for wish in some))
+
     with history(storm) as said:
-        do(storm, RESTORING[call], edited, lambda some: storm.apply(*(wish.body() for wish in some)))
+        do(storm, RESTORING[call], edited, delete)
         restored = come_right(storm, *edited)
     assert {n: restored[n]["status"]["subject"]["objectId"] for n in ids} == ids
 

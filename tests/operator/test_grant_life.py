@@ -153,7 +153,7 @@ def test_what_a_grant_gave_stays_while_graph_fails(cluster: Cluster) -> None:
 
 
 def test_a_policy_deleted_under_its_grant_takes_the_access_and_brings_it_back(cluster: Cluster) -> None:
-    """The grant says PolicyNotFound and gives nothing; with the policy back it gives what it gave."""
+    """The grant says PolicyDeleted and gives nothing; with the policy back it gives what it gave."""
     who, namespace = person(cluster), cluster.namespace()
     policy = open_policy(cluster, who)
     cluster.grant("work", namespace, policy.name, rules=[READ_PODS], clusterRoles=["view"])
@@ -162,7 +162,7 @@ def test_a_policy_deleted_under_its_grant_takes_the_access_and_brings_it_back(cl
 
     policy.delete()
 
-    said = cluster.waits_for("ngrant", "work", "Ready", "PolicyNotFound", namespace)
+    said = cluster.waits_for("ngrant", "work", "Stalled", "PolicyDeleted", namespace)
     assert policy.name in said["message"]
     eventually(lambda: not all_bindings(cluster, namespace), "the grant gives nothing")
     assert not may(cluster, who, "list", "pods", namespace)

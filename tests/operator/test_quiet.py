@@ -6,7 +6,8 @@ import pytest
 
 from entra_sandbox import seed
 from support.cluster import Body, Cluster, eventually, running
-from support.trouble import RBAC, Wish, clean_log, come_right, is_ready, objects, policies
+from support.trouble import Wish, clean_log, come_right, is_ready, objects, policies
+from support.watching import versions, write_requests
 
 RULE: Body = {"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["get", "list"]}
 
@@ -114,17 +115,6 @@ def newest(cluster: Cluster) -> int:
     return max(int(entry["n"]) for entry in cluster.azure.journal())
 
 
-def write_requests(cluster: Cluster) -> list[str]:
-    """How often the API server was asked to write what is ours, also where nothing changed by it."""
-    with cluster.stack.plane.client() as client:
-        lines = client.get("/metrics").text.splitlines()
-    ours = (f'group="{group}"' for group in ("entra-access.dev", "rbac.authorization.k8s.io"))
-    kinds = (*ours, 'resource="events"')
-    verbs = tuple(f'verb="{verb}"' for verb in ("APPLY", "PATCH", "POST", "PUT", "DELETE"))
-    counted = (line for line in lines if line.startswith("apiserver_request_total{"))
-    return [line for line in counted if any(k in line for k in kinds) and any(v in line for v in verbs)]
-
-
 def test_a_restart_writes_nothing(full: Cluster) -> None:
     """Whatever was made before is found again, by a new process and after a sudden death."""
     for end in ("asked", "killed"):
@@ -150,21 +140,6 @@ def looked_at(cluster: Cluster, since: int) -> bool:
     wanted = {group["uniqueName"] for group in cluster.azure.state()["groups"] if group["uniqueName"]}
     read = {entry["path"] for entry in cluster.azure.journal(since=since, kind="graph", method="GET")}
     return all(any(name in path for path in read) for name in wanted)
-
-
-def versions(cluster: Cluster) -> dict[str, str]:
-    """The resourceVersion of everything that the operator writes."""
-    api = "/apis/entra-access.dev/v1alpha1"
-    kinds = (
-        f"{api}/accesspolicies",
-        f"{api}/namespacegrants",
-        f"{RBAC}/roles",
-        f"{RBAC}/rolebindings",
-        f"{RBAC}/clusterrolebindings",
-        "/api/v1/events",
-    )
-    found = [(kind, one["metadata"]) for kind in kinds for one in objects(cluster, kind)]
-    return {f"{kind}/{m.get('namespace')}/{m['name']}": m["resourceVersion"] for kind, m in found}
 
 
 def test_an_edit_of_one_moves_no_other(full: Cluster) -> None:

@@ -27,7 +27,7 @@ CHAIN: Final = {
     "NamespaceGrant": {"PolicyReady", "WithinCeiling", "BindingsReady"},
 }
 LINKS: Final = CHAIN["AccessPolicy"] | CHAIN["NamespaceGrant"]
-ABNORMAL: Final = {"Reconciling", "Stalled", "Warning"}
+ABNORMAL: Final = {"Reconciling", "Stalled", "Warning", "Drifted", "Expired"}
 REASON = re.compile(r"[A-Z][A-Za-z0-9]*")
 
 
@@ -120,7 +120,7 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
     table = fresh.kubectl("get", "apol,ngrant", "-A")
     assert headers(table) == [
         ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE"],
-        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "AGE"],
+        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "EXPIRES", "AGE"],
     ]
     rows = rows_of(table)
     assert rows[0][:5] == [
@@ -140,11 +140,23 @@ def test_before_the_operator_looks_a_resource_says_so_and_columns_fill_when_it_d
     ]
     wide = fresh.kubectl("get", "apol,ngrant", "-A", "-o", "wide")
     assert headers(wide) == [
-        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "KIND", "OBJECT ID", "STATUS"],
-        ["NAMESPACE", "NAME", "POLICY", "SUBJECT", "READY", "DRIFT", "AGE", "OBJECT ID", "STATUS"],
+        ["NAME", "SUBJECT", "READY", "DRIFT", "MEMBERS", "AGE", "KIND", "OBJECT ID", "MODE", "STATUS"],
+        [
+            "NAMESPACE",
+            "NAME",
+            "POLICY",
+            "SUBJECT",
+            "READY",
+            "DRIFT",
+            "EXPIRES",
+            "AGE",
+            "OBJECT ID",
+            "MODE",
+            "STATUS",
+        ],
     ]
     for row in rows_of(wide):
-        assert row[-2] == policy.group_id
+        assert row[-3:-1] == [policy.group_id, "Enforce"]
     assert rows_of(wide)[0][-1] == condition_of(policy.ready(), "Ready")["message"]
     assert rows_of(wide)[1][-1] == condition_of(grant, "Ready")["message"]
     assert fresh.kubectl("get", "access", "-A", "-o", "name").split() == [
@@ -199,7 +211,7 @@ def test_every_version_of_every_object_is_one_that_tools_understand(cluster: Clu
     cluster.ready("ngrant", "waits", namespace)
     cluster.azure.fault(kind="arm", method="GET", status=503, count=1)
     policy.delete("--timeout=20s")
-    cluster.waits_for("ngrant", "work", "Ready", "PolicyNotFound", namespace)
+    cluster.waits_for("ngrant", "work", "Ready", "PolicyDeleted", namespace)
 
     for plural in ("accesspolicies", "namespacegrants"):
         seen = versions(cluster, plural, since)

@@ -66,7 +66,13 @@ def test_people_come_and_go(client: SandboxClient, operator: Caller) -> None:
         "@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users(accountEnabled)/$entity",
         "accountEnabled": False,
     }
-    client.delete_user("new@contoso.com")
+    client.change_user("new@contoso.com", userPrincipalName="married@contoso.com")
+    assert operator.graph("GET", "/users/married@contoso.com").json()["id"] == made["id"]
+    assert operator.graph("GET", "/users/new@contoso.com").status_code == 404
+    with pytest.raises(SandboxError, match="already there"):
+        client.change_user("married@contoso.com", userPrincipalName=seed.ALICE.upper())
+    assert client.add_user("new@contoso.com")["id"] != made["id"], "the name is free"
+    client.delete_user("married@contoso.com")
     assert operator.graph("GET", f"/users/{made['id']}").status_code == 404
     client.delete_user(seed.GUEST)
     with pytest.raises(SandboxError, match="404"):
@@ -85,6 +91,9 @@ def test_applications_come_and_go(client: SandboxClient, operator: Caller) -> No
 def test_a_foreign_hand_changes_groups(client: SandboxClient, operator: Caller) -> None:
     inner = client.add_group("inner")["id"]
     group = client.add_group("appdev", members=[seed.AKSDEV, inner], owners=[seed.LEAD], uniqueName="x")
+    synced = client.add_group("synced", onPremisesSyncEnabled=True)["id"]
+    assert operator.graph("GET", f"/groups/{synced}").json()["onPremisesSyncEnabled"] is True
+    assert operator.graph("GET", f"/groups/{inner}").json()["onPremisesSyncEnabled"] is None
     assert group["owners"] == [seed.USER_IDS[seed.LEAD]]
     client.add_member("x", seed.AKSSRE, seed.PIPELINE_CLIENT_ID)
     client.remove_member(group["id"], seed.AKSDEV, inner)

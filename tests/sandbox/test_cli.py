@@ -109,3 +109,37 @@ def test_without_a_sandbox_it_says_what_to_set(
     monkeypatch.delenv("SANDBOX_URL", raising=False)
     assert cli.main(["reset"]) == 1
     assert "set SANDBOX_URL and SANDBOX_CA" in capsys.readouterr().err
+
+
+def test_a_foreign_hand(environment: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    def hand(*words: str) -> int:
+        return cli.main(["hand", *words])
+
+    assert hand("create-group", "appdev", f"members={seed.ALICE},{seed.BOB}") == 0
+    group = json.loads(capsys.readouterr().out)["id"]
+    assert hand("remove-member", "appdev", seed.BOB) == 0
+    assert hand("disable-user", seed.BOB) == 0
+    assert hand("disable-user", seed.BOB, "disabled=false") == 0
+    state = environment.client.state()
+    assert state["groups"][0]["members"] == [seed.USER_IDS[seed.ALICE]]
+    assert all(user["accountEnabled"] for user in state["users"])
+    assert hand("assign", "appdev", "Reader", seed.CLUSTER_ID, "description=a=b") == 0
+    assigned = json.loads(capsys.readouterr().out)
+    assert assigned["properties"]["description"] == "a=b"
+    assert hand("change-assignment", assigned["id"], "description=null") == 0
+    assert environment.client.assignments(group)[0]["description"] is None
+    assert hand("add-member", "appdev", seed.BOB, "--as", seed.ALICE) == 1
+    assert "403 Authorization_RequestDenied" in capsys.readouterr().err
+    assert hand("add-member", "appdev") == 1
+    assert "add-member: missing a required argument: 'member'" in capsys.readouterr().err
+
+
+def test_faults_of_pages_and_delta_tokens(
+    environment: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--status", "503", "--page", "later", "--query", "top=", "--skip", "1"]
+    assert cli.main(["fault", *words]) == 0
+    fault = json.loads(capsys.readouterr().out)
+    assert (fault["match"], fault["skip"]) == ({"query_regex": "top=", "page": "later"}, 1)
+    assert cli.main(["expire-delta"]) == 0
+    assert environment.client.journal() == []

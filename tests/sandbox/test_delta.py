@@ -3,7 +3,7 @@
 from typing import Any
 
 from entra_sandbox import seed
-from support.azure import Caller, code
+from support.azure import Caller, code, link
 from support.sandbox import RunningSandbox
 
 AKSDEV, AKSSRE, LEAD = (seed.USER_IDS[name] for name in (seed.AKSDEV, seed.AKSSRE, seed.LEAD))
@@ -105,3 +105,61 @@ def test_a_group_that_is_not_visible_yet_is_not_missed(sandbox: RunningSandbox, 
     assert rows == []
     sandbox.client.advance(61)
     assert [r["displayName"] for r in _round(operator, following)[0]] == ["slow"]
+
+
+def test_changed_owners_are_told(sandbox: RunningSandbox, operator: Caller) -> None:
+    """Who owns a group is a property of it, by whichever hand it is changed."""
+    one = operator.create_group("one")["id"]
+    _, following = _round(operator, f"{START},owners")
+    operator.graph("POST", f"/groups/{one}/owners/$ref", {"@odata.id": link(AKSDEV)})
+    operator.graph("POST", f"/groups/{one}/owners/$ref", {"@odata.id": link(LEAD)})
+    rows, following = _round(operator, following)
+    user = {"@odata.type": "#microsoft.graph.user"}
+    assert [r["owners@delta"] for r in rows] == [[{**user, "id": AKSDEV}, {**user, "id": LEAD}]]
+    operator.graph("DELETE", f"/groups/{one}/owners/{LEAD}/$ref")
+    rows, following = _round(operator, following)
+    assert [r["owners@delta"] for r in rows] == [[{**user, "id": LEAD, "@removed": {"reason": "deleted"}}]]
+    sandbox.client.delete_user(seed.AKSDEV)
+    rows, following = _round(operator, following)
+    assert rows == [], "a deleted user can come back: it stays an owner until it is gone for good"
+    sandbox.client.delete_user(seed.AKSDEV, purge=True)
+    rows, _ = _round(operator, following)
+    assert [(r["id"], [one["id"] for one in r["owners@delta"]]) for r in rows] == [(one, [AKSDEV])]
+    rows, _ = _round(operator, f"{START},owners")
+    assert "owners@delta" not in rows[0]
+
+
+def test_users_that_were_disabled_or_deleted_are_told(sandbox: RunningSandbox, operator: Caller) -> None:
+    """For those that were asked for, and nobody else; a round over groups tells nothing of users."""
+    asked = " or ".join(f"id eq '{one}'" for one in (AKSDEV, AKSSRE))
+    start = f"/users/delta?$select=userPrincipalName,accountEnabled&$filter={asked}"
+    rows, following = _round(operator, start)
+    assert {r["id"]: r["accountEnabled"] for r in rows} == {AKSDEV: True, AKSSRE: True}
+    _, groups = _round(operator, START)
+    assert _round(operator, following)[0] == []
+    sandbox.client.disable_user(seed.AKSDEV)
+    sandbox.client.disable_user(seed.LEAD)
+    sandbox.client.delete_user(seed.AKSSRE)
+    rows, following = _round(operator, following)
+    assert {r["id"]: r for r in rows} == {
+        AKSDEV: {"id": AKSDEV, "userPrincipalName": seed.AKSDEV, "accountEnabled": False},
+        AKSSRE: {"id": AKSSRE, "@removed": {"reason": "changed"}},
+    }
+    assert _round(operator, following)[0] == []
+    assert _round(operator, groups)[0] == []
+
+
+def test_users_come_over_several_pages(sandbox: RunningSandbox, operator: Caller) -> None:
+    """Each once, however small the pages are."""
+    sandbox.client.settings(delta_page_size=2)
+    rows, _ = _round(operator, "/users/delta")
+    assert sorted(r["id"] for r in rows) == sorted(seed.USER_IDS.values())
+
+
+def test_the_journal_has_what_was_asked(sandbox: RunningSandbox, operator: Caller) -> None:
+    """The query as it came, so that a first question is told from one that follows a link."""
+    _, following = _round(operator, START)
+    _round(operator, following)
+    first, second = (one["query"] for one in sandbox.client.journal(path_regex="delta"))
+    assert first == "$select=displayName,members"
+    assert second.startswith("$deltatoken=")

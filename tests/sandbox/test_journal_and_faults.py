@@ -80,6 +80,14 @@ def test_a_fault_comes_as_often_as_it_was_asked(sandbox: RunningSandbox, operato
     assert sandbox.client.faults()[0]["used"] == 2
 
 
+def test_a_fault_can_be_for_one_query(sandbox: RunningSandbox, operator: Caller) -> None:
+    """As for the second page of a list, whose path is that of the first."""
+    sandbox.client.fault(path_regex="/groups$", query_regex=r"^\$top=5", status=503, count=None)
+    assert operator.graph("GET", "/groups?$top=4").status_code == 200
+    assert operator.graph("GET", "/groups?$top=5").status_code == 503
+    assert sandbox.client.faults()[0]["match"]["query_regex"] == r"^\$top=5"
+
+
 def test_throttling_on_demand_speaks_each_services_language(
     sandbox: RunningSandbox, operator: Caller, http: httpx.Client
 ) -> None:

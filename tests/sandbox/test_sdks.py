@@ -24,6 +24,7 @@ from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_authentication_azure.azure_identity_authentication_provider import (
     AzureIdentityAuthenticationProvider,
 )
+from msgraph.generated.groups.delta.delta_request_builder import DeltaRequestBuilder as GroupsDelta
 from msgraph.generated.models.group import Group
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.generated.models.reference_create import ReferenceCreate
@@ -263,6 +264,33 @@ async def test_the_deleted_through_the_graph_client(
     await graph.groups.by_group_id(group).delete()
     await item.delete()
     assert sandbox.client.state()["deletedGroups"] == []
+
+
+async def test_delta_links_are_followed_by_the_graph_client(
+    graph: GraphServiceClient, sandbox: RunningSandbox
+) -> None:
+    group_id = sandbox.client.add_group("appdev", members=[seed.AKSDEV])["id"]
+    first = await graph.groups.delta.get(
+        RequestConfiguration(
+            query_parameters=GroupsDelta.DeltaRequestBuilderGetQueryParameters(
+                select=["displayName", "members"], filter=f"id eq '{group_id}'"
+            )
+        )
+    )
+    assert first is not None
+    assert [group.display_name for group in first.value or ()] == ["appdev"]
+    sandbox.client.delete_group(group_id)
+    second = await graph.groups.delta.with_url(str(first.odata_delta_link)).get()
+    assert second is not None
+    gone = (second.value or [])[0]
+    assert gone.additional_data["@removed"]["reason"] == "changed"
+    users = await graph.users.delta.get()
+    assert users is not None
+    sandbox.client.expire_delta_tokens()
+    with pytest.raises(ODataError) as expired:
+        await graph.users.delta.with_url(str(users.odata_delta_link)).get()
+    assert expired.value.error is not None
+    assert (expired.value.response_status_code, expired.value.error.code) == (400, "syncStateNotFound")
 
 
 async def test_the_sdks_middleware_obeys_retry_after(

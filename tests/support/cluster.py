@@ -87,9 +87,9 @@ class Cluster:
             self._client.close()
         self.stack.stop()
 
-    def start_operator(self, **settings: str) -> Process:
+    def start_operator(self, *arguments: str, **settings: str) -> Process:
         """Start the operator."""
-        self.operator = self.stack.start_operator(**settings)
+        self.operator = self.stack.start_operator(*arguments, **settings)
         return self.operator
 
     def kill_operator(self) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from entra_sandbox import seed
 from support.azure import AUTHORIZATION, Caller
-from support.cluster import Body, Cluster, eventually
+from support.cluster import API, Body, Cluster, eventually
 from support.life import Person, person
 
 READER = "Azure Kubernetes Service RBAC Reader"
@@ -36,11 +36,14 @@ class Personal:
 
     def apply(self, **spec: Any) -> "Personal":
         """Change these fields of the spec, and apply it."""
-        self.spec = {key: value for key, value in {**self.spec, **spec}.items() if value is not None}
-        self.cluster.policy(
-            self.name, {"subject": {"user": {"userPrincipalName": self.who.upn}}, **self.spec}
-        )
+        self.cluster.apply(self.body(**spec))
         return self
+
+    def body(self, **spec: Any) -> Body:
+        """Change these fields of the spec. Returns the AccessPolicy, which is not applied yet."""
+        self.spec = {key: value for key, value in {**self.spec, **spec}.items() if value is not None}
+        whole = {"subject": {"user": {"userPrincipalName": self.who.upn}}, **self.spec}
+        return {"apiVersion": API, "kind": "AccessPolicy", "metadata": {"name": self.name}, "spec": whole}
 
     def ready(self, seconds: float = 30.0) -> Body:
         """Wait until it is Ready as it was applied last. Returns the object."""

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -28,9 +29,10 @@ from entra_access.api.resources import (
     Requirement,
     Rule,
 )
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.children import Child, ChildRef, RbacSubject, SeenChild, seen_child
 from entra_access.domain.faults import Fault
+from entra_access.domain.group_plan import group_mark
 from entra_access.domain.naming import (
     assignment_id,
     assignment_name,
@@ -41,6 +43,8 @@ from entra_access.domain.naming import (
 )
 from entra_access.domain.observed import Assignment, GrantWorld, Group, PolicyView, PolicyWorld, Principal
 from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan
+from entra_access.domain.role_plan import MADE
 
 T = TypeVar("T")
 EVERYWHERE: Final = LabelSelector((), ())
@@ -196,7 +200,8 @@ def a_group(**changes: Any) -> Group:
 
 def group_line(group_id: str = GROUP_ID) -> Item:
     """The inventory's line for the group."""
-    return Item(System.ENTRA, "Group", UNIQUE, group_id, BEFORE)
+    mark = group_mark("appdev", "appdev", None)
+    return Item(System.ENTRA, "Group", UNIQUE, group_id, BEFORE, applied=mark)
 
 
 def an_assignment(role: str, group_id: str = GROUP_ID, *, name: str = "", scope: str = SCOPE) -> Assignment:
@@ -208,7 +213,7 @@ def an_assignment(role: str, group_id: str = GROUP_ID, *, name: str = "", scope:
 def role_line(role: str, group_id: str = GROUP_ID) -> Item:
     """The inventory's line for an assignment that the operator made."""
     name = assignment_name(SCOPE, group_id, guid(role))
-    return Item(System.AZURE, "RoleAssignment", role, assignment_id(SCOPE, name))
+    return Item(System.AZURE, "RoleAssignment", role, assignment_id(SCOPE, name), applied=MADE)
 
 
 def for_group(group_id: str | None = GROUP_ID) -> RbacSubject:
@@ -298,8 +303,10 @@ def steady(policy: AccessPolicy, cluster_roles: str = "view edit") -> tuple[Poli
         children=tuple(seen(binding) for binding in bindings),
         cluster_roles=frozenset(words(cluster_roles)),
     )
+    nickname = wish.mail_nickname or mail_nickname(wish.display_name)
+    mark = group_mark(wish.display_name, nickname, wish.description)
     lines = [
-        group_line(),
+        replace(group_line(), applied=mark),
         *(role_line(role) for role in role_names(policy)),
         *(child_line(b) for b in bindings),
     ]
@@ -338,3 +345,8 @@ def grant_world(
     """What was seen for a grant."""
     known = frozenset(words(cluster_roles))
     return GrantWorld(view, labels or {}, ending, tuple(children), known, **azure)
+
+
+def drift_of_plan(plan: Plan) -> tuple[DriftItem, ...]:
+    """What another hand did, as a plan found it."""
+    return tuple(one.item for one in plan.differences if one.foreign)

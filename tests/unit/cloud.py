@@ -22,6 +22,7 @@ from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.outcome import make_status
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
 from unit.builders import AT, PLACE, SCOPE, body_of, group_of, guid, role_names
 
@@ -90,11 +91,15 @@ class Cloud:
         return not any(one.severity.hinders for one in (*plan.findings, *applied.findings))
 
     async def _carry_out(self, policy: AccessPolicy, plan: Plan) -> Applied:
+        async def nothing(_: object) -> None:
+            return None
+
         async def listed(_: str) -> tuple[Assignment, ...]:
             return tuple(self.assignments.values())
 
         services: Any = self
-        applier = Applier(self.cache, services, services, services, Assignments(listed, 0))
+        roles = RoleIds(nothing, PLACE.replication_window)
+        applier = Applier(self.cache, services, services, services, Assignments(listed, 0), roles)
         self.passes += 1
         now = AT + timedelta(minutes=self.passes)
         applied = await applier.run(plan, stamp(now))
@@ -156,7 +161,9 @@ class Cloud:
         self.removed.append(("assignment", arm_id))
         self.assignments.pop(arm_id, None)
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+    ) -> dict[str, Any]:
         self._may_fail()
         self.version += 1
         body = body_of(child, group_id)

@@ -5,78 +5,69 @@ What they are asked for they do, late or never where they are told to; every wri
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from entra_access.api.names import (
-    ANNOTATION_ACCOUNT_UID,
-    GRANT,
-    NAMESPACE,
-    POLICY,
-    SERVICE_ACCOUNT,
-    Kind,
-)
-from entra_access.api.resources import Reference
+from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.resources import Meta, Reference
 from entra_access.api.status import Status, read_status
-from entra_access.domain.children import Child, ChildRef, is_ours
-from entra_access.domain.faults import Changed, Fault, InUse, Unavailable
-from entra_access.domain.known_roles import known_role
-from entra_access.domain.naming import assignment_id, definition_id, guid_in, scope_of
+from entra_access.domain.faults import InUse, RoleUnknown
+from entra_access.domain.known_roles import BY_GUID, known_role
+from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
-from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.cache import Key
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
-from entra_access.reconcile.notes import Notes
+from entra_access.reconcile.notes import Note, Notes
 from entra_access.reconcile.outcome import Next
+from entra_access.reconcile.planning import Modes
 from entra_access.reconcile.reconciler import Reconciler
-from unit.builders import AT, PLACE, body_of, guid
+from unit.builders import AT, PLACE, guid
+from unit.objects import Objects
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
 
 
-def _owners(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The ownerReferences by UID."""
-    return {one["uid"]: one for one in body["metadata"].get("ownerReferences", ())}
+class Heard(Notes):
+    """The events, to be read again."""
 
+    def __init__(self, kubernetes: Any) -> None:
+        super().__init__(kubernetes)
+        self.heard: list[Note] = []
 
-class DeadError(Exception):
-    """The operator died."""
+    def add(self, meta: Meta, note: Note, now: datetime) -> None:
+        """An event is recorded."""
+        self.heard.append(note)
+        super().add(meta, note, now)
 
 
 APPDEV: Final = Key("AccessPolicy", None, "appdev")
-LOST: Final = Unavailable("no answer")
 
 
-class Office:
+class Office(Objects):
     """Everything there is.
 
-    `faults`: what a call fails with, by its name or, for a reading of one object, by that; `lost`: calls that
-    take effect and do not answer; `deaths`: children with which the operator dies when they are made;
-    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there;
-    `hides`: those of them that a reading does not show.
+    `looked_up`: the Azure roles that were asked for; `statuses`: all that were written; `lives`: how many
+    resources of a key there have been.
     """
 
-    def __init__(self) -> None:
-        self.faults: dict[str, Fault] = {}
-        self.lost: set[str] = set()
-        self.writes: list[tuple[str, str]] = []
-        self.deaths: set[str] = set()
+    def __init__(self, modes: Modes | None = None) -> None:
+        super().__init__()
+        self.statuses: list[dict[str, Any]] = []
         self.looked_up: list[str] = []
-        self.objects: dict[ChildRef, dict[str, Any]] = {}
         self.lives: Counter[Key] = Counter()
-        self.hides: set[ChildRef] = set()
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
+        self.listed: dict[str, str] = {}  # what a list that lags behind shows: GUIDs by name in lower case
         self.groups: dict[str, Group] = {}
         self.relations: dict[str, dict[str, dict[str, Principal]]] = {}
         self.people: list[Principal] = [A_USER, A_ROBOT, A_TEAM]
-        self.version = 100
         self.passes = 0
-        self.due: set[Key] = set()
-        self.cache = WatchCache()
         services: Any = self
+        self.notes = Heard(services)
         azure = AzureReader(PLACE, services, 0.0)
         cluster = ClusterWatch(services, PLACE.cluster_id, 60, lambda: None)
         self.reconciler = Reconciler(
@@ -84,20 +75,28 @@ class Office:
             self.cache,
             services,
             Gatherer(PLACE, self.cache, DirectoryReader(PLACE, services), azure, services, cluster),
-            Applier(self.cache, services, services, services, azure.assignments),
-            Notes(services),
+            Applier(self.cache, services, services, services, azure.assignments, azure.roles),
+            self.notes,
             tell=self.due.add,
-            clock=lambda: AT + timedelta(minutes=self.passes),
+            clock=self.clock,
             stalled_after=60,
+            modes=modes,
         )
+
+    def clock(self) -> datetime:
+        """The time of the pass: a minute later each."""
+        return AT + timedelta(minutes=self.passes)
 
     # What people do
 
-    def apply(self, kind: Kind, name: str, spec: dict[str, Any], namespace: str | None = None) -> Key:
+    def apply(
+        self, kind: Kind, name: str, spec: dict[str, Any], namespace: str | None = None, created: str = ""
+    ) -> Key:
         """Somebody writes a resource. Returns its key."""
         key = Key(kind.kind, namespace, name)
         old = self.cache.resource(key)
         metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "generation": 1}
+        metadata |= {"creationTimestamp": created} if created else {}
         if old is None:
             self.lives[key] += 1
             metadata["uid"] += f"-{self.lives[key]}" if self.lives[key] > 1 else ""
@@ -131,11 +130,6 @@ class Office:
             return
         self.cache.put(kind, self._versioned({**body, "metadata": metadata}))
 
-    def _versioned(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.version += 1
-        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
-        return {**body, "metadata": metadata}
-
     # What the operator does
 
     async def look(self, key: Key = APPDEV, times: int = 1) -> Next:
@@ -154,23 +148,9 @@ class Office:
     def status(self, key: Key = APPDEV) -> Status:
         return read_status(self.body(key))
 
-    def written(self, what: str) -> list[str]:
-        """What was written by calls of that name."""
-        return [detail for name, detail in self.writes if name == what]
-
-    def _write(self, name: str, detail: str) -> None:
-        fault = self.faults.get(name)
-        if fault and name not in self.lost:
-            raise fault
-        self.writes.append((name, detail))
-
-    def _answer(self, name: str) -> None:
-        if name in self.lost:
-            raise self.faults.get(name, LOST)
-
-    def _read(self, name: str) -> None:
-        if name in self.faults:
-            raise self.faults[name]
+    def told(self, reason: str) -> list[str]:
+        """The messages of the events of that reason."""
+        return [note.message for note in self.notes.heard if note.reason == reason]
 
     # Azure
 
@@ -190,9 +170,13 @@ class Office:
     async def role_id(self, role: str, _: str) -> str | None:
         self._read("role_id")
         self.looked_up.append(role)
-        made = {one.name.lower(): one.guid for one in self.definitions.values()}
+        made = {one.name.lower(): one.guid for one in self.definitions.values()} | self.listed
         built_in = known_role(role)
-        return guid_in(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+        return role_guid(role) or made.get(role.lower()) or (built_in.guid if built_in else None)
+
+    async def custom_definitions(self, _: str) -> tuple[Definition, ...]:
+        self._read("custom_definitions")
+        return tuple(self.definitions.values())
 
     async def definition(self, _: str, role_guid: str) -> Definition | None:
         self._read("definition")
@@ -213,6 +197,8 @@ class Office:
         assert assignment.principal_id
         assert principal_type
         arm_id = assignment_id(assignment.scope, assignment.name)
+        if assignment.role_id not in {*self.definitions, *BY_GUID}:
+            raise RoleUnknown("not known yet")
         self._write("assign", arm_id)
         self.given[arm_id.lower()] = assignment
         self._answer("assign")
@@ -231,6 +217,9 @@ class Office:
         self._read("group")
         live = (one for one in self.groups.values() if not one.deleted)
         return next((one for one in live if one.unique_name == name), None)
+
+    async def group(self, group_id: str) -> Group | None:
+        return self.groups.get(group_id)
 
     async def deleted_groups(self) -> tuple[Group, ...]:
         return tuple(one for one in self.groups.values() if one.deleted)
@@ -263,6 +252,12 @@ class Office:
         self._answer("create_group")
         return made
 
+    async def update_group(self, group_id: str, attributes: dict[str, Any]) -> None:
+        self._write("update_group", " ".join(sorted(attributes)))
+        names = {"displayName": "display_name", "mailNickname": "mail_nickname", "description": "description"}
+        values: dict[str, Any] = {names[name]: value for name, value in attributes.items()}
+        self.groups[group_id] = replace(self.groups[group_id], **values)
+
     async def delete_group(self, group_id: str) -> None:
         self._write("delete_group", group_id)
         del self.groups[group_id]
@@ -279,15 +274,9 @@ class Office:
 
     # Kubernetes
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
-        ref = ChildRef(kind, namespace, name)
-        self._read(str(ref))
-        if ref in self.hides:
-            return None
-        return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
-
     async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
         self._write("status", str(meta))
+        self.statuses.append(dict(status))
         key = Key(meta.kind.kind, meta.namespace, meta.name)
         return self._versioned({**self.body(key), "status": dict(status)})
 
@@ -296,86 +285,6 @@ class Office:
         body = self.body(Key(meta.kind.kind, meta.namespace, meta.name))
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> dict[str, Any]:
-        old = self.objects.get(child.ref)
-        if uid and (old is None or old["metadata"]["uid"] != uid):
-            raise Changed("another one")
-        if not uid and old and child.owner.uid not in _owners(old):
-            raise Changed("made for another")
-        self._write("child", str(child.ref))
-        if child.joins:
-            assert old
-            return self._owned(child.ref, {**_owners(old), child.owner.uid: child.owner_reference()})
-        body = body_of(child, group_id)
-        body["metadata"]["uid"] = old["metadata"]["uid"] if old else f"uid-{self.version}"
-        if old:
-            refs = {**_owners(old), **_owners(body)}
-            body["metadata"]["ownerReferences"] = list(refs.values())
-        if child.account:
-            account = self.objects[ChildRef(SERVICE_ACCOUNT, child.ref.namespace, child.account)]
-            body["metadata"]["annotations"][ANNOTATION_ACCOUNT_UID] = account["metadata"]["uid"]
-        self.objects[child.ref] = self._versioned(body)
-        if str(child.ref) in self.deaths:
-            self.deaths.remove(str(child.ref))
-            raise DeadError
-        return self.objects[child.ref]
-
-    async def delete_child(self, ref: ChildRef, uid: str) -> None:
-        self._write("delete_child", str(ref))
-        if ref in self.objects and self.objects[ref]["metadata"]["uid"] == uid:
-            del self.objects[ref]
-
-    async def release_child(self, ref: ChildRef, uid: str, owner_uid: str) -> dict[str, Any]:
-        self._write("release", str(ref))
-        owners = _owners(self.objects[ref])
-        assert self.objects[ref]["metadata"]["uid"] == uid
-        del owners[owner_uid]
-        return self._owned(ref, owners)
-
-    def _owned(self, ref: ChildRef, owners: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """The object with other owners."""
-        old = self.objects[ref]
-        metadata = {**old["metadata"], "ownerReferences": list(owners.values())}
-        self.objects[ref] = self._versioned({**old, "metadata": metadata})
-        return self.objects[ref]
-
-    def collect(self) -> None:
-        """Kubernetes drops owners that are gone, and what has none left; the watch shows that."""
-        uids = {
-            self.body(key)["metadata"]["uid"] for key in (*self.cache.keys(POLICY), *self.cache.keys(GRANT))
-        }
-        for ref, body in list(self.objects.items()):
-            owners = _owners(body)
-            left = {uid: one for uid, one in owners.items() if uid in uids}
-            if owners and not left:
-                del self.objects[ref]
-                self.due |= self.cache.drop(ref.kind, ref.namespace, ref.name, body["metadata"]["uid"])
-            elif left != owners:
-                self.due |= self.cache.put(ref.kind, self._owned(ref, left))
-
-    def watch(self) -> None:
-        """The watch shows what there is, but for Secrets, which no watch shows."""
-        for ref, body in self.objects.items():
-            if is_ours(body):
-                self.due |= self.cache.put(ref.kind, body)
-
     def write_status(self, status: Mapping[str, Any], key: Key = APPDEV) -> None:
         """Somebody writes the status of a policy."""
         self.cache.put(POLICY, self._versioned({**self.body(key), "status": dict(status)}))
-
-    def put_object(self, ref: ChildRef, **metadata: Any) -> None:
-        """Somebody makes an object that is none of the operator's."""
-        self.objects[ref] = self._versioned(
-            {
-                "metadata": {
-                    "name": ref.name,
-                    "namespace": ref.namespace,
-                    "uid": f"foreign-{ref.name}",
-                    **metadata,
-                }
-            }
-        )
-
-    def there(self, kind: Kind) -> list[str]:
-        """The objects of a kind, as namespace/name."""
-        return sorted(ref.path for ref in self.objects if ref.kind is kind)

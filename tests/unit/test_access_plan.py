@@ -21,6 +21,7 @@ from unit.builders import (
     a_selector,
     child_line,
     cluster_binding,
+    drift_of_plan,
     edited,
     nothing_yet,
     seen,
@@ -101,7 +102,7 @@ def with_rules(*rules: Any) -> tuple[AccessPolicy, PolicyWorld, tuple[Item, ...]
 def test_at_rest_nothing_is_done_about_rules() -> None:
     policy, world, inventory = with_rules(PODS, SECRETS)
     made = plan(policy, world, inventory)
-    assert (made.changes, made.drift, made.findings) == ((), (), ())
+    assert (made.changes, drift_of_plan(made), made.findings) == ((), (), ())
     assert set(made.inventory) == set(inventory)
     assert made.counts["clusterRoleBindings"] == 2
     reordered = replace(policy, rules=(SECRETS, replace(PODS, verbs=("list", "get"))))
@@ -114,7 +115,7 @@ def test_other_rules_are_changed_in_place_and_are_no_drift() -> None:
     (change,) = made.changes
     assert isinstance(change, ApplyChild)
     assert (change.child.ref.kind, change.uid) == (CLUSTER_ROLE, f"uid-of-{policy_role_name('appdev')}")
-    assert made.drift == ()
+    assert drift_of_plan(made) == ()
 
 
 def test_rules_that_go_take_the_binding_first_and_then_the_cluster_role() -> None:
@@ -134,7 +135,7 @@ def test_rules_that_another_hand_changed_are_put_right_and_told() -> None:
     others = tuple(child for child in world.children if child.ref != role.ref)
     made = plan(policy, replace(world, children=(*others, hacked)), inventory)
     assert made.changes == (ApplyChild(role, hacked.uid),)
-    assert [(item.changed_by, item.field) for item in made.drift] == [("kubectl-edit", "rules")]
+    assert [(item.changed_by, item.field) for item in drift_of_plan(made)] == [("kubectl-edit", "rules")]
 
 
 def test_a_cluster_role_that_gathers_its_rules_from_others_is_made_anew() -> None:
@@ -146,7 +147,7 @@ def test_a_cluster_role_that_gathers_its_rules_from_others_is_made_anew() -> Non
     others = tuple(child for child in world.children if child.ref != role.ref)
     made = plan(policy, replace(world, children=(*others, hacked)), inventory)
     assert made.changes == (ReplaceChild(role.ref, hacked.uid), ApplyChild(role, None))
-    assert [item.field for item in made.drift] == ["aggregationRule"]
+    assert [item.field for item in drift_of_plan(made)] == ["aggregationRule"]
 
 
 # Namespaces
@@ -243,7 +244,7 @@ def test_a_namespace_that_is_ending_is_left_alone_and_stops_no_other() -> None:
     after = plan(policy, world, (*map(child_line, made), line(AKS_READER, scope=dev)))
     assert not any(isinstance(change, DeleteChild) for change in after.changes)
     assert children(after.changes) == []
-    assert after.drift == ()
+    assert drift_of_plan(after) == ()
     assert [str(change) for change in after.changes] == [
         f"assign Azure role {AKS_READER} at namespace test",
         f"remove assignment of Azure role {AKS_READER}",

@@ -1,6 +1,7 @@
 """Carrying out a plan: what goes on, and what waits, when a change fails."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,11 +26,14 @@ from entra_access.domain.changes import (
 )
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Severity, Taken, Unavailable
+from entra_access.domain.group_plan import group_mark
 from entra_access.domain.naming import assignment_id, assignment_name, definition_id
 from entra_access.domain.observed import Assignment, Definition, Group
 from entra_access.domain.plan import Plan
+from entra_access.domain.role_plan import MADE
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.role_ids import RoleIds
 from entra_access.reconcile.shared import Assignments
 from unit.builders import (
     GROUP_ID,
@@ -74,7 +78,9 @@ class World:
         self._ask("create_group", *values)
         return a_group(id="new-group")
 
-    async def apply_child(self, child: Any, group_id: str | None, uid: str | None) -> dict[str, Any]:
+    async def apply_child(
+        self, child: Any, group_id: str | None, uid: str | None, _: object
+    ) -> dict[str, Any]:
         self._ask("apply_child", str(child.ref), group_id, uid)
         return body_of(child, group_id)
 
@@ -97,10 +103,14 @@ async def run(world: World, *changes: Change, findings: tuple[Finding, ...] = ()
 
 
 def applier(world: Any, cache: WatchCache) -> Applier:
-    async def nothing(_: str) -> tuple[()]:
+    async def nothing(_: object) -> tuple[()]:
         return ()
 
-    return Applier(cache, world, world, world, Assignments(nothing, 10))
+    async def none(_: object) -> None:
+        return None
+
+    roles = RoleIds(none, timedelta(minutes=2))
+    return Applier(cache, world, world, world, Assignments(nothing, 10), roles)
 
 
 async def test_all_is_done_in_order() -> None:
@@ -138,8 +148,8 @@ async def test_what_is_made_for_a_new_group_is_made_for_that_group() -> None:
     ]
     assert applied.group_id == "new-group"
     assert applied.made[:2] == [
-        Item(System.ENTRA, "Group", UNIQUE, "new-group", NOW),
-        Item(System.AZURE, "RoleAssignment", "Reader", assignment_id(SCOPE, name)),
+        Item(System.ENTRA, "Group", UNIQUE, "new-group", NOW, applied=group_mark("appdev", "appdev", None)),
+        Item(System.AZURE, "RoleAssignment", "Reader", assignment_id(SCOPE, name), applied=MADE),
     ]
 
 
@@ -170,6 +180,60 @@ async def test_nothing_is_taken_away_where_an_addition_failed(
     applied = await run(World((name, Denied("no right"))), *changes)
     assert applied.done == done
     assert [finding.severity for finding in applied.findings] == [Severity.STALLED]
+
+
+ADD_APP = AddPrincipals(GROUP_ID, "members", ("app",), applications=True)
+ADD_OWNER_APP = AddPrincipals(GROUP_ID, "owners", ("app",), applications=True)
+REMOVE_APP = RemovePrincipal(GROUP_ID, "members", "old-app", application=True)
+APPLICATIONS: dict[str, tuple[dict[str, Fault], list[Change], list[Change]]] = {
+    "none may be added: people leave, applications stay": (
+        {"app": Denied("no right")},
+        [ADD_APP, REMOVE_APP, REMOVE, REMOVE_OWNER],
+        [REMOVE, REMOVE_OWNER],
+    ),
+    "none may be taken out: people leave": (
+        {"old-app": Denied("no right")},
+        [REMOVE_APP, REMOVE],
+        [REMOVE],
+    ),
+    "neither they nor people may be added": (
+        {"app": Denied("no right"), "m1": Denied("no right")},
+        [ADD, ADD_APP, REMOVE],
+        [],
+    ),
+    "another trouble than a missing permission": (
+        {"app": Unavailable("down")},
+        [ADD_APP, REMOVE],
+        [],
+    ),
+    "as owners they need no other permission than people": (
+        {"app": Denied("no right")},
+        [ADD_OWNER_APP, REMOVE_OWNER, REMOVE],
+        [],
+    ),
+}
+
+
+class Members(World):
+    """Fails for some of the members."""
+
+    def __init__(self, faults: dict[str, Fault]) -> None:
+        super().__init__()
+        self._of = faults
+
+    async def add(self, _: str, __: str, ids: tuple[str, ...]) -> None:
+        await self.remove(*ids)
+
+    async def remove(self, *values: str) -> None:
+        if values[-1] in self._of:
+            raise self._of[values[-1]]
+
+
+@pytest.mark.parametrize(("faults", "changes", "done"), APPLICATIONS.values(), ids=APPLICATIONS)
+async def test_the_missing_permission_for_applications_keeps_no_person_in(
+    faults: dict[str, Fault], changes: list[Change], done: list[Change]
+) -> None:
+    assert (await run(Members(faults), *changes)).done == done
 
 
 async def test_a_removal_that_failed_holds_the_next_of_its_link() -> None:

@@ -16,8 +16,8 @@ from entra_access.domain.grant_plan import plan_grant, plan_grant_removal
 from entra_access.domain.observed import Assignment, ClusterFacts, PolicyView
 from entra_access.domain.plan import Plan
 from unit.builders import (
+    AT,
     GROUP_ID,
-    NOW,
     PLACE,
     SCOPE,
     a_ceiling,
@@ -158,7 +158,7 @@ def planned(
     values: dict[str, Any] = {"roles": IDS, "assignments": there}
     bound = [seen(child) for child in grant_children(grant)] if children else []
     items = (*lines, *(child_line(child) for child in bound))
-    return plan_grant(grant, PLACE, grant_world(view, bound, **(values | fields)), items, NOW)
+    return plan_grant(grant, PLACE, grant_world(view, bound, **(values | fields)), items, AT)
 
 
 def test_an_azure_role_is_given_at_the_namespace() -> None:
@@ -310,7 +310,7 @@ def test_a_refused_grant_is_not_warned_too() -> None:
 def removed(*there: Assignment, lines: tuple[Item, ...] = (), **fields: Any) -> Plan:
     bound = [seen(child) for child in grant_children(WISH)]
     world = grant_world(None, bound, assignments=there, **fields)
-    return plan_grant_removal(GRANT_META, PLACE, world, lines, NOW)
+    return plan_grant_removal(GRANT_META, PLACE, world, lines)
 
 
 def test_at_the_end_bindings_go_and_then_the_assignments() -> None:
@@ -336,10 +336,10 @@ def test_at_the_end_unseen_assignments_are_not_forgotten() -> None:
     made = removed(lines=(held_line(AKS_READER),))
     assert UnassignRole(held_line(AKS_READER).id, AKS_READER) in made.changes
     world = grant_world(None, assignments=DOWN)
-    made = plan_grant_removal(GRANT_META, PLACE, world, (held_line(AKS_READER),), NOW)
+    made = plan_grant_removal(GRANT_META, PLACE, world, (held_line(AKS_READER),))
     assert made.changes == ()
     assert {(f.link, f.severity) for f in made.findings} == {(Link.AZURE_ROLES, Severity.UNKNOWN)}
     assert made.inventory == (held_line(AKS_READER),)
     # Without any line too: the operator may have ended before it wrote one.
-    made = plan_grant_removal(GRANT_META, PLACE, world, (), NOW)
+    made = plan_grant_removal(GRANT_META, PLACE, world, ())
     assert [(f.link, f.severity) for f in made.findings] == [(Link.AZURE_ROLES, Severity.UNKNOWN)]

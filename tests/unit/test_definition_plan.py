@@ -8,12 +8,13 @@ import pytest
 from entra_access.api.resources import AccessPolicy, AzureRole, CustomRole
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import AssignRole, DefineRole, RemoveRole, UnassignRole
-from entra_access.domain.definition_plan import definition_item, wished_definition
+from entra_access.domain.definition_plan import definition_item, definition_mark, wished_definition
 from entra_access.domain.faults import Denied, Fault, Link, Severity, Unavailable
 from entra_access.domain.naming import assignment_id, assignment_name, definition_id, definition_name, guid_in
 from entra_access.domain.observed import Assignment, Definition
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
+from entra_access.domain.role_plan import MADE
 from unit.builders import BEFORE, NOW, PLACE, SCOPE, a_meta, guid
 from unit.worlds import FAR, OTHER_PLACE, RESOURCE_GROUP, ROBOT_ID, SUBSCRIPTION, a_policy_for, a_world, robot
 
@@ -21,7 +22,8 @@ DELETE_PODS = "Microsoft.ContainerService/managedClusters/pods/delete"
 READ_PODS = "Microsoft.ContainerService/managedClusters/pods/read"
 ROLE = CustomRole("Pod Restarter", "May delete pods", data_actions=(DELETE_PODS, READ_PODS))
 WISH = wished_definition(ROLE, "appdev", PLACE)
-LINE = definition_item(WISH, BEFORE)
+THEIRS = replace(WISH, guid=guid("theirs"))
+LINE = definition_item(WISH, BEFORE, definition_mark(WISH))
 
 
 def policy(*roles: CustomRole, azure_roles: tuple[AzureRole, ...] = ()) -> AccessPolicy:
@@ -31,7 +33,7 @@ def policy(*roles: CustomRole, azure_roles: tuple[AzureRole, ...] = ()) -> Acces
 def plan(
     *roles: CustomRole,
     there: Definition | Fault | None = None,
-    other: str | Fault | None = None,
+    other: Definition | Fault | None = None,
     lines: tuple[Item, ...] = (),
     azure_roles: tuple[AzureRole, ...] = (),
     **fields: Any,
@@ -119,12 +121,12 @@ def test_what_is_otherwise_is_put_right_in_place(changes: dict[str, Any]) -> Non
 
 
 def test_one_that_no_inventory_tells_of_is_ours_by_its_guid() -> None:
-    assert plan(ROLE, there=WISH).inventory == (definition_item(WISH, NOW),)
+    assert plan(ROLE, there=WISH).inventory == (definition_item(WISH, NOW, definition_mark(WISH)),)
 
 
 def test_a_name_that_is_taken_is_refused_and_the_other_role_named() -> None:
     """Names of custom roles are unique in a tenant."""
-    made = plan(ROLE, other=guid("theirs"), azure_roles=(AzureRole("Pod Restarter"),))
+    made = plan(ROLE, other=THEIRS, azure_roles=(AzureRole("Pod Restarter"),))
     assert made.changes == ()
     refusal = made.findings[0]
     assert (refusal.link, refusal.severity, refusal.reason, refusal.path) == (
@@ -133,12 +135,12 @@ def test_a_name_that_is_taken_is_refused_and_the_other_role_named() -> None:
         "RoleExists",
         "spec.customRoles[0].name",
     )
-    assert guid("theirs") in refusal.message
+    assert THEIRS.guid in refusal.message
     assert made.inventory == ()
 
 
 def test_a_namesake_does_not_matter_once_ours_is_there() -> None:
-    assert plan(ROLE, there=WISH, other=guid("theirs"), lines=(LINE,)).changes == ()
+    assert plan(ROLE, there=WISH, other=THEIRS, lines=(LINE,)).changes == ()
 
 
 def test_while_nobody_knows_whether_the_name_is_free_nothing_is_made() -> None:
@@ -153,7 +155,7 @@ def test_while_nobody_knows_whether_the_name_is_free_nothing_is_made() -> None:
 def test_a_custom_role_that_cannot_be_seen_is_left_with_what_is_assigned_by_it(fault: Fault) -> None:
     name = assignment_name(SCOPE, ROBOT_ID, WISH.guid)
     held = Assignment(name, SCOPE, ROBOT_ID, WISH.guid, PLACE.note(a_meta()))
-    item = Item(System.AZURE, "RoleAssignment", "Pod Restarter", assignment_id(SCOPE, name))
+    item = Item(System.AZURE, "RoleAssignment", "Pod Restarter", assignment_id(SCOPE, name), applied=MADE)
     made = plan(
         ROLE, there=fault, lines=(LINE, item), azure_roles=(AzureRole("Pod Restarter"),), assignments=(held,)
     )
@@ -165,7 +167,7 @@ def test_a_custom_role_that_cannot_be_seen_is_left_with_what_is_assigned_by_it(f
 def test_a_custom_role_goes_after_its_assignments() -> None:
     name = assignment_name(SCOPE, ROBOT_ID, WISH.guid)
     held = Assignment(name, SCOPE, ROBOT_ID, WISH.guid, PLACE.note(a_meta()))
-    item = Item(System.AZURE, "RoleAssignment", "Pod Restarter", assignment_id(SCOPE, name))
+    item = Item(System.AZURE, "RoleAssignment", "Pod Restarter", assignment_id(SCOPE, name), applied=MADE)
     made = plan(lines=(LINE, item), assignments=(held,))
     assert made.changes == (
         UnassignRole(item.id, "Pod Restarter"),

@@ -7,7 +7,7 @@ import pytest
 
 from entra_access.api.resources import AccessPolicy, Membership, Reference
 from entra_access.api.status import Item, Subject, System
-from entra_access.domain.changes import AddPrincipals, CreateGroup, RemovePrincipal
+from entra_access.domain.changes import AddPrincipals, ApplyChild, CreateGroup, RemovePrincipal
 from entra_access.domain.faults import Finding, Link, Severity, Unavailable
 from entra_access.domain.observed import PolicyView, PolicyWorld, Principal
 from entra_access.domain.plan import Plan
@@ -28,7 +28,7 @@ from unit.builders import (
     ref,
     steady,
 )
-from unit.worlds import A_ROBOT, ROBOT_ID, TEAM_ID, a_policy_for, robot, team, user
+from unit.worlds import A_ROBOT, A_TEAM, ROBOT_ID, TEAM_ID, a_policy_for, robot, team, user
 
 ROBOT = ref("app-of-robot", "servicePrincipal")
 OPS = Reference("policy", "ops")
@@ -88,7 +88,7 @@ def test_a_service_principal_is_added_in_a_call_of_its_own() -> None:
     made = plan(policy, world(policy))
     assert made.changes == (
         AddPrincipals(GROUP_ID, "members", (guid("anna@x.io"),)),
-        AddPrincipals(GROUP_ID, "members", (ROBOT_ID,)),
+        AddPrincipals(GROUP_ID, "members", (ROBOT_ID,), applications=True),
     )
     assert made.counts["members"] == 2
     assert member_line() in made.inventory
@@ -104,13 +104,13 @@ def test_a_service_principal_that_is_a_member_is_written_down() -> None:
 def test_a_hidden_service_principal_that_is_not_wished_for_any_more_leaves_by_its_line() -> None:
     policy = with_members(ANNA)
     made = plan(policy, world(policy, principal("anna@x.io")), member_line())
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
 def test_one_that_the_list_shows_after_all_leaves_once() -> None:
     policy = with_members()
     made = plan(policy, world(policy, A_ROBOT), member_line())
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
 def test_one_that_is_wished_for_by_another_id_stays() -> None:
@@ -124,18 +124,19 @@ def test_one_that_is_wished_for_by_another_id_stays() -> None:
 def test_two_lines_for_the_same_service_principal_take_it_out_once() -> None:
     by_object = ref(ROBOT_ID, "servicePrincipal")
     made = plan(with_members(), world(with_members()), member_line(), member_line(by_object))
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),)
 
 
-UNSURE: dict[str, dict[str, Any]] = {
-    "members unseen": {"members": DOWN},
-    "somebody not looked up": {"principals": {ANNA: DOWN}},
+OTHER_ROBOT = ref("app-of-another", "servicePrincipal")
+UNSURE: dict[str, tuple[Reference, dict[str, Any]]] = {
+    "members unseen": (ANNA, {"members": DOWN}),
+    "an application not looked up": (OTHER_ROBOT, {"principals": {OTHER_ROBOT: DOWN}}),
 }
 
 
-@pytest.mark.parametrize("fields", UNSURE.values(), ids=UNSURE)
-def test_a_hidden_one_stays_while_anything_is_unseen(fields: dict[str, Any]) -> None:
-    policy = with_members(ANNA)
+@pytest.mark.parametrize(("wished", "fields"), UNSURE.values(), ids=UNSURE)
+def test_a_hidden_one_stays_while_it_may_be_wished_for(wished: Reference, fields: dict[str, Any]) -> None:
+    policy = with_members(wished)
     made = plan(policy, world(policy, **fields), member_line())
     assert not any(isinstance(change, RemovePrincipal) for change in made.changes)
 
@@ -146,13 +147,25 @@ def test_where_nobody_is_removed_lines_remove_nobody(membership: Membership) -> 
     assert plan(policy, world(policy), member_line()).changes == ()
 
 
+def test_where_nobody_is_removed_who_is_added_is_written_down_all_the_same() -> None:
+    """Who was added while nobody was removed must leave when that changes, though no list shows them."""
+    policy = with_members(ROBOT, membership=Membership.ADDITIVE)
+    made = plan(policy, world(policy))
+    assert made.changes == (AddPrincipals(GROUP_ID, "members", (ROBOT_ID,), applications=True),)
+    assert member_line() in made.inventory
+    unmanaged = with_members(ROBOT, membership=Membership.UNMANAGED)
+    assert member_line() not in plan(unmanaged, world(unmanaged)).inventory
+
+
 def test_a_line_without_an_id_takes_nobody_out() -> None:
     assert plan(with_members(), world(with_members()), member_line(object_id="")).changes == ()
 
 
 def test_a_service_principal_may_be_an_owner() -> None:
     policy = with_members(owners=(ROBOT,))
-    assert plan(policy, world(policy)).changes == (AddPrincipals(GROUP_ID, "owners", (ROBOT_ID,)),)
+    assert plan(policy, world(policy)).changes == (
+        AddPrincipals(GROUP_ID, "owners", (ROBOT_ID,), applications=True),
+    )
 
 
 @pytest.mark.parametrize("found", [None, DOWN], ids=["missing", "unseen"])
@@ -216,13 +229,17 @@ NOT_YET: dict[str, tuple[PolicyView | None, Severity, str]] = {
 
 
 @pytest.mark.parametrize(("ops", "severity", "reason"), NOT_YET.values(), ids=NOT_YET)
-def test_while_the_group_of_a_policy_is_not_known_nobody_leaves(
+def test_while_the_group_of_a_policy_is_not_known_no_group_leaves(
     ops: PolicyView | None, severity: Severity, reason: str
 ) -> None:
-    """Whichever of the members it is, nobody knows now."""
+    """Whichever of the groups it is, nobody knows now; a person it is not."""
     policy = with_members(OPS, ANNA)
-    made = plan(policy, world(policy, STRANGER, ops=ops), member_line())
-    assert made.changes == (AddPrincipals(GROUP_ID, "members", (guid("anna@x.io"),)),)
+    made = plan(policy, world(policy, STRANGER, A_TEAM, ops=ops), member_line())
+    assert made.changes == (
+        AddPrincipals(GROUP_ID, "members", (guid("anna@x.io"),)),
+        RemovePrincipal(GROUP_ID, "members", STRANGER.id),
+        RemovePrincipal(GROUP_ID, "members", ROBOT_ID, application=True),
+    )
     finding = only(made)
     assert (finding.link, finding.severity, finding.reason) == (Link.MEMBERS, severity, reason)
     assert finding.path == "spec.subject.group.members[0].policy"
@@ -273,9 +290,16 @@ def test_members_of_a_group_that_is_being_made_wait_for_nothing_but_their_own() 
 # A group that comes back
 
 
-def test_a_group_that_comes_back_waits_for_hidden_members_of_then_to_leave() -> None:
+def test_a_group_that_comes_back_waits_while_a_group_of_then_may_have_to_leave() -> None:
     """It is given nothing while somebody may be in it who must not have it."""
     policy = replace(with_members(OPS), cluster_roles=("view",))
-    made = plan_policy(policy, PLACE, world(policy, STRANGER, group=a_group(), ops=None), (), NOW)
+    made = plan_policy(policy, PLACE, world(policy, A_TEAM, group=a_group(), ops=None), (), NOW)
     assert made.changes == ()
     assert made.subject is None
+
+
+def test_a_group_that_comes_back_with_nobody_who_must_leave_is_served_while_a_policy_is_awaited() -> None:
+    policy = replace(with_members(OPS), cluster_roles=("view",))
+    made = plan_policy(policy, PLACE, world(policy, group=a_group(), ops=None), (), NOW)
+    assert [type(change) for change in made.changes] == [ApplyChild]
+    assert made.subject is not None

@@ -122,7 +122,9 @@ def test_a_role_is_known_by_name_guid_and_id(text: str) -> None:
     assert known_role(text) == known(AKS_READER)
 
 
-@pytest.mark.parametrize("text", ["", "Nothing", f"{AKS_READER} ", "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize(
+    "text", ["", "Nothing", f"{AKS_READER} ", f"x/{READER_GUID}", "00000000-0000-0000-0000-000000000000"]
+)
 def test_another_text_is_no_known_role(text: str) -> None:
     assert known_role(text) is None
 
@@ -138,6 +140,9 @@ def test_another_text_is_no_known_role(text: str) -> None:
         (AKS_READER, AKS_WRITER, False),
         ("Pod Restarter", "Pod Deleter", False),
         ("Pod Restarter", READER_GUID, False),
+        (f"Pod Restarter/{READER_GUID}", READER_GUID, False),
+        (f"x/{READER_GUID}", AKS_READER, False),
+        (f"x/{READER_GUID}", f"X/{READER_GUID}", True),
         ("", "Nothing", False),
     ],
 )

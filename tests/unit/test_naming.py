@@ -17,6 +17,7 @@ from entra_access.domain.naming import (
     digest,
     guid_in,
     mail_nickname,
+    role_guid,
     role_name,
     unique_name,
 )
@@ -161,6 +162,31 @@ DEFINITION = "/providers/Microsoft.Authorization/roleDefinitions"
 )
 def test_guid_in(text: str, expected: str | None) -> None:
     assert guid_in(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GUID, GUID),
+        (GUID.upper(), GUID),
+        (f"{DEFINITION}/{GUID}", GUID),
+        (f"{DEFINITION.lower()}/{GUID.upper()}", GUID),
+        (f"/subscriptions/{uuid.UUID(int=1)}{DEFINITION}/{GUID}", GUID),
+        (f"x/{GUID}", None),
+        (f"/{GUID}", None),
+        (f"Team / {GUID}", None),
+        (f"x{DEFINITION}/{GUID}", None),
+        (f"/subscriptions/x/y{DEFINITION}/{GUID}", None),
+        (f"/subscriptions/{DEFINITION}/{GUID}", None),
+        (f"{DEFINITION.replace('Definitions', 'Assignments')}/{GUID}", None),
+        (f"{DEFINITION}/{GUID}/", None),
+        (f"{GUID}\n", None),
+        ("Reader", None),
+        ("", None),
+    ],
+)
+def test_a_role_in_a_spec_is_a_guid_only_in_its_two_forms(text: str, expected: str | None) -> None:
+    assert role_guid(text) == expected
 
 
 def test_a_subscription_is_no_role() -> None:

@@ -10,7 +10,8 @@ from entra_access.domain.observed import Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.outcome import Next
 from unit.builders import SCOPE, guid
-from unit.office import APPDEV, LOST, Office
+from unit.objects import LOST
+from unit.office import APPDEV, Office
 from unit.worlds import (
     AKS_READER,
     AKS_USER,
@@ -279,7 +280,7 @@ async def test_what_another_cannot_look_up_just_now_is_not_taken_from_it() -> No
     second = other(world, azureRoles=[{"role": READER}])
     for key in (APPDEV, second):
         await world.look(key)
-    world.reconciler._gatherer._azure._role_ids.clear()  # an hour later
+    world.reconciler._planner._gatherer._azure.roles.clear()  # an hour later
     world.faults["role_id"] = Unavailable("down")
     await world.look(second)
     world.policy(TEAM)

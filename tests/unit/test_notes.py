@@ -17,7 +17,6 @@ from entra_access.domain.changes import (
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.faults import Unavailable
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
 from entra_access.reconcile.notes import Note, notes_of
@@ -84,16 +83,15 @@ def test_a_condition_is_told_once(old: Status, new: Status, expected: list[tuple
 
 
 def test_drift_that_was_put_right_is_told() -> None:
-    plan = Plan(changes=(QUIET[0],), drift=(DRIFT,))
-    (note,) = notes(Status(), Status(), QUIET[0], plan=plan)
+    (note,) = notes_of(Status(), Status(), Plan(), Applied(done=[QUIET[0]]), [DRIFT])
     assert (note.type, note.reason) == ("Warning", "DriftCorrected")
     assert "kubectl" in note.message
 
 
-def test_drift_that_could_not_be_put_right_is_not_told_as_such() -> None:
-    """Each further attempt would tell it again."""
-    plan = Plan(changes=(QUIET[0],), drift=(DRIFT,))
-    failed = Applied(findings=[Unavailable("down").finding(QUIET[0].link)])
-    assert [
-        note for note in notes_of(Status(), Status(), plan, failed) if note.reason == "DriftCorrected"
-    ] == []
+def test_what_stays_is_told_once_and_again_when_it_is_something_else() -> None:
+    """Each further look would tell it again."""
+    drifted, other = status("Drifted", "True", "Observed"), status("Drifted", "True", "ForeignAccess")
+    assert [(note.type, note.reason) for note in notes(Status(), drifted)] == [("Warning", "Observed")]
+    assert notes(drifted, drifted) == []
+    assert [note.reason for note in notes(drifted, other)] == ["ForeignAccess"]
+    assert notes(drifted, Status()) == []

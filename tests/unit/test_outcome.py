@@ -10,6 +10,7 @@ import pytest
 from entra_access.api.names import GRANT, POLICY, Kind
 from entra_access.api.status import DriftItem, Item, Status, Subject, System, read_status
 from entra_access.domain.changes import AddPrincipals, ApplyChild, Change, CreateGroup, UpdateGroup
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Replicating, Severity, Unavailable
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
@@ -44,7 +45,9 @@ def status_of(
     drift: Iterable[DriftItem] = (),
     changes: tuple[Change, ...] = (),
 ) -> Status:
-    plan = Plan(changes, findings, tuple(drift), subject, {"members": 2}, summary="all is well")
+    by_object = {str(one.child.ref): one for one in changes if isinstance(one, ApplyChild)}
+    found = tuple(Difference(item, by_object.get(item.object), foreign=True) for item in drift)
+    plan = Plan(changes, findings, found, subject, {"members": 2}, summary="all is well")
     return make_status(a_meta(kind, generation=7), old or Status(), plan, applied or Applied(), AT)
 
 
@@ -287,7 +290,10 @@ def test_of_two_drifts_the_one_that_was_put_right_is_told() -> None:
     applied = Applied(done=[CORRECT], findings=[finding(Severity.WAITING, Link.BINDINGS)])
     drift = status_of(drift=[DRIFT, OTHER_DRIFT], changes=(CORRECT, OTHER), applied=applied).drift
     assert (drift["state"], drift["corrected"]) == ("Drifted", 1)
-    assert [item["object"] for item in drift["items"]] == [DRIFT.object]
+    assert [(item["object"], item["action"]) for item in drift["items"]] == [
+        (OTHER_DRIFT.object, "Pending"),
+        (DRIFT.object, "Corrected"),
+    ]
 
 
 def test_what_could_not_be_seen_is_not_said_to_be_in_sync() -> None:

@@ -73,7 +73,7 @@ def test_members_of_every_kind_are_members() -> None:
     wish = group_of(policy)
     policy = replace(policy, subject=replace(wish, members=(*wish.members, ref("22222222", "group"))))
     made = with_members(policy, principal("a@x.io"), group, robot)
-    assert made.changes == (RemovePrincipal(GROUP_ID, "members", "3333"),)
+    assert made.changes == (RemovePrincipal(GROUP_ID, "members", "3333", application=True),)
 
 
 def test_one_person_under_two_names_is_one_member() -> None:
@@ -131,7 +131,7 @@ def test_who_is_in_the_group_under_the_id_that_was_not_found_stays() -> None:
     assert made.changes == ()
 
 
-def test_who_could_not_be_looked_up_is_held_and_so_is_everybody_else() -> None:
+def test_who_could_not_be_looked_up_by_name_is_held_and_so_is_every_other_user() -> None:
     policy = a_policy(members="a@x.io b@x.io")
     world, inventory = steady(policy)
     principals = {**world.principals, ref("b@x.io"): DOWN}
@@ -161,12 +161,12 @@ OWNERS: dict[str, tuple[str, list[Principal], list[Change]]] = {
     "none wished, a program: goes": (
         "",
         [Principal("1", "servicePrincipal")],
-        [RemovePrincipal(GROUP_ID, "owners", "1")],
+        [RemovePrincipal(GROUP_ID, "owners", "1", application=True)],
     ),
     "none wished, a program and a user: the user stays": (
         "",
         [Principal("1", "servicePrincipal"), Principal("2", "user", "b@x.io")],
-        [RemovePrincipal(GROUP_ID, "owners", "1")],
+        [RemovePrincipal(GROUP_ID, "owners", "1", application=True)],
     ),
     "one wished, another there": (
         "o@x.io",

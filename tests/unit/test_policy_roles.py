@@ -30,6 +30,7 @@ from unit.builders import (
     a_policy,
     an_assignment,
     cluster_binding,
+    drift_of_plan,
     edited,
     got,
     group_line,
@@ -203,7 +204,7 @@ def test_a_binding_that_another_hand_changed_is_put_right_and_told() -> None:
     hacked = edited(binding, "kubectl-edit", "subjects", subjects=[{"kind": "User", "name": "eve"}])
     made = plan(policy, replace(world, children=(hacked,)), inventory)
     assert made.changes == (ApplyChild(binding, hacked.uid),)
-    assert [(item.changed_by, item.field) for item in made.drift] == [("kubectl-edit", "subjects")]
+    assert [(item.changed_by, item.field) for item in drift_of_plan(made)] == [("kubectl-edit", "subjects")]
 
 
 def test_a_missing_cluster_role_is_named_and_its_binding_left() -> None:

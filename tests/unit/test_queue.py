@@ -308,3 +308,73 @@ def test_a_failing_key_with_news_is_looked_at_again_and_then_left_in_peace() -> 
     play(queue, looks, script)
     assert looks.at[1] == pytest.approx(1.0)
     assert len(looks.at) < 2 * HOUR / MAX_BACKOFF
+
+
+# What is due at a time of its own, as the end of a grant
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 600.0])
+def test_what_is_due_is_looked_at_then_and_not_later(seconds: float) -> None:
+    """No jitter: access that ends is to end in time."""
+    queue, looks = WorkQueue[str](), Looks(Next(due=seconds), Next())
+    play(queue, looks, once(queue, HOUR))
+    assert looks.at == pytest.approx([0.0, seconds])
+
+
+def test_of_what_is_due_and_another_look_the_earlier_comes_first() -> None:
+    queue, looks = WorkQueue[str](), Looks(Next(after=60.0, due=5.0), Next())
+    play(queue, looks, once(queue, HOUR))
+    assert looks.at == pytest.approx([0.0, 5.0])
+    queue, looks = WorkQueue[str](), Looks(Next(after=10.0, due=3000.0), Next())
+    play(queue, looks, once(queue, 2 * HOUR))
+    assert len(looks.at) == 2
+    assert 10.0 <= looks.at[1] <= 12.0
+
+
+def test_what_fails_is_looked_at_in_time_all_the_same() -> None:
+    """The pause after many failures may be longer than what is left."""
+    failed = Next(failed=True)
+    queue, looks = WorkQueue[str](), Looks(*[failed] * 8, Next(failed=True, due=1.0), Next())
+    play(queue, looks, once(queue, HOUR))
+    assert len(looks.at) == 10
+    assert looks.pauses[-1] == pytest.approx(1.0)
+    assert looks.pauses[-2] > 30.0
+
+
+def test_not_before_a_service_s_own_time_unless_it_is_due() -> None:
+    queue, looks = WorkQueue[str](), Looks(Next(after=30.0, failed=True, due=4.0), Next())
+    play(queue, looks, once(queue, HOUR))
+    assert looks.at == pytest.approx([0.0, 4.0])
+
+
+def test_news_does_not_wait_for_what_is_due() -> None:
+    queue, looks = WorkQueue[str](), Looks(Next(due=100.0), Next())
+
+    async def script() -> None:
+        queue.add("a")
+        await asyncio.sleep(10)
+        queue.add("a")
+        await asyncio.sleep(HOUR)
+
+    play(queue, looks, script)
+    assert looks.at == pytest.approx([0.0, 10.0])
+
+
+def test_news_while_it_is_worked_on_counts_before_what_is_due() -> None:
+    """The look right after says anew when it is due."""
+    queue, looks = WorkQueue[str](), Looks(Next(due=50.0), Next(due=20.0), Next(), takes=1.0)
+
+    async def script() -> None:
+        queue.add("a")
+        await asyncio.sleep(0.5)
+        queue.add("a")
+        await asyncio.sleep(HOUR)
+
+    play(queue, looks, script)
+    assert looks.at == pytest.approx([0.0, 1.0, 22.0])
+
+
+def test_what_is_due_again_and_again_is_no_failure() -> None:
+    queue, looks = WorkQueue[str](), Looks(Next(due=600.0))
+    play(queue, looks, once(queue, DAY))
+    assert set(looks.pauses) == {600.0}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from entra_access.api.names import GRANT, NAMESPACE, POLICY
-from entra_access.reconcile import azure_reader
+from entra_access.reconcile import role_ids
 from entra_access.reconcile.cache import Key
 from unit.builders import guid
 from unit.office import APPDEV, Office
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(azure_reader, "time", SimpleNamespace(monotonic=found.monotonic))
+    monkeypatch.setattr(role_ids, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
 

@@ -103,6 +103,29 @@ def test_a_far_scope_that_cannot_be_seen_holds_its_own_lines_and_no_others(fault
     assert part.count is None
 
 
+@pytest.mark.parametrize("wished", [True, False], ids=["wished for", "to go"])
+def test_a_far_scope_that_is_forbidden_may_be_gone(wished: bool) -> None:  # noqa: FBT001
+    """Whoever has no right there is never told so: the text says what to do, and where it comes from."""
+    part = plan(
+        *([(READER, FAR)] if wished else []),
+        lines=[line(READER, scope=FAR)],
+        elsewhere={FAR.lower(): Denied("may not list: give it the role")},
+    )
+    (finding,) = part.findings
+    assert finding.path == ("spec.azureRoles[0].scope" if wished else "status.inventory")
+    assert finding.message.startswith(f"may not list: give it the role; if {FAR} was deleted")
+    assert finding.severity is Severity.STALLED
+    assert part.removals == []
+    assert part.inventory == [line(READER, scope=FAR)]
+
+
+@pytest.mark.parametrize("fault", [DOWN, Denied("no right")], ids=lambda fault: fault.reason)
+def test_what_is_down_or_never_had_anything_is_not_said_to_be_gone(fault: Fault) -> None:
+    lines = [line(READER, scope=FAR)] if fault is DOWN else []
+    part = plan((READER, FAR), lines=lines, elsewhere={FAR.lower(): fault})
+    assert part.findings[0].message == fault.message
+
+
 def test_the_cluster_that_cannot_be_seen_does_not_hold_a_far_scope() -> None:
     part = plan(
         (READER, SCOPE),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from entra_access.api.resources import Mode
 from entra_access.settings import SettingError, Settings, read_settings
 from unit.builders import SCOPE
 
@@ -27,6 +28,8 @@ def test_what_is_enough() -> None:
     assert settings.arm_url == "https://management.azure.com"
     assert (settings.workers, settings.probe_port) == (16, 8080)
     assert settings.cluster_seconds == 6 * 3600
+    assert (settings.resync_seconds, settings.sweep_seconds) == (3600, 60)
+    assert settings.mode is Mode.ENFORCE
     assert (settings.log_format, settings.log_level) == ("plain", "info")
     identity = settings.identity
     assert (identity.tenant_id, identity.client_id) == ("tenant", "client")
@@ -46,6 +49,8 @@ def test_everything() -> None:
         ENTRA_ACCESS_REPLICATION_SECONDS="0",
         ENTRA_ACCESS_ASSIGNMENTS_SECONDS="1",
         ENTRA_ACCESS_CLUSTER_SECONDS="60",
+        ENTRA_ACCESS_SWEEP_SECONDS="7",
+        ENTRA_ACCESS_MODE="observe",
         ENTRA_ACCESS_PROBE_PORT="0",
         ENTRA_ACCESS_LOG_FORMAT="JSON",
         ENTRA_ACCESS_LOG_LEVEL="Debug",
@@ -60,7 +65,8 @@ def test_everything() -> None:
     )
     assert (settings.workers, settings.resync_seconds, settings.stalled_seconds) == (3, 30.5, 5)
     assert (settings.replication_seconds, settings.assignments_seconds, settings.probe_port) == (0, 1, 0)
-    assert settings.cluster_seconds == 60
+    assert (settings.cluster_seconds, settings.sweep_seconds) == (60, 7)
+    assert settings.mode is Mode.OBSERVE
     assert (settings.log_format, settings.log_level) == ("json", "debug")
     identity = settings.identity
     assert (identity.ca_file, identity.instance_discovery, identity.authority) == (
@@ -68,6 +74,12 @@ def test_everything() -> None:
         False,
         "https://login.example",
     )
+
+
+@pytest.mark.parametrize("value", ["Observe", "observe", "OBSERVE", " observe "])
+def test_a_mode_is_as_in_a_policy_or_in_any_other_case(value: str) -> None:
+    assert read(ENTRA_ACCESS_MODE=value).mode is Mode.OBSERVE
+    assert read(ENTRA_ACCESS_MODE="").mode is Mode.ENFORCE
 
 
 @pytest.mark.parametrize("cluster_id", [SCOPE, SCOPE + "/", SCOPE.lower(), ARC])
@@ -111,6 +123,7 @@ NUMBERS = [
     "ENTRA_ACCESS_REPLICATION_SECONDS",
     "ENTRA_ACCESS_ASSIGNMENTS_SECONDS",
     "ENTRA_ACCESS_CLUSTER_SECONDS",
+    "ENTRA_ACCESS_SWEEP_SECONDS",
     "ENTRA_ACCESS_PROBE_PORT",
 ]
 URLS = ["ENTRA_ACCESS_GRAPH_URL", "ENTRA_ACCESS_ARM_URL", "AZURE_AUTHORITY_HOST"]
@@ -118,6 +131,7 @@ BAD = [
     *((name, value) for name in NUMBERS for value in ("many", "-1", "nan", "inf")),
     ("ENTRA_ACCESS_WORKERS", "0"),
     ("ENTRA_ACCESS_CLUSTER_SECONDS", "0"),
+    ("ENTRA_ACCESS_SWEEP_SECONDS", "0"),
     ("ENTRA_ACCESS_WORKERS", "0.5"),
     ("ENTRA_ACCESS_RESYNC_SECONDS", "0"),
     ("ENTRA_ACCESS_STALLED_SECONDS", "0"),
@@ -134,6 +148,8 @@ BAD = [
     ("ENTRA_ACCESS_LOG_FORMAT", "xml"),
     ("ENTRA_ACCESS_LOG_LEVEL", "loud"),
     ("ENTRA_ACCESS_INSTANCE_DISCOVERY", "yes"),
+    ("ENTRA_ACCESS_MODE", "watch"),
+    ("ENTRA_ACCESS_MODE", "enforce, observe"),
 ]
 
 

@@ -9,7 +9,8 @@ from entra_access.api.names import CLUSTER_ROLE, NAMESPACE, POLICY, SECRET, SERV
 from entra_access.domain.children import ChildRef
 from entra_access.domain.faults import Fault, Throttled, Unavailable
 from entra_access.reconcile.cache import Key
-from unit.office import DeadError, Office
+from unit.objects import DeadError
+from unit.office import Office
 from unit.worlds import ANNA
 
 PERSON = {"user": {"userPrincipalName": ANNA}}
@@ -67,7 +68,7 @@ class World(Office):
             one["name"] for one in sorted(refs, key=lambda one: not one["controller"]) if one["uid"] in uids
         ]
 
-    def told(self, key: Key) -> tuple[str, bool]:
+    def said(self, key: Key) -> tuple[str, bool]:
         """The origin of the subject as the status has it, and whether the account is in the inventory."""
         status = self.status(key)
         assert status.subject is not None
@@ -91,7 +92,7 @@ async def test_each_policy_is_among_the_owners_and_the_first_one_looks_after_it(
     assert world.owners() == ["first", "second"]
     assert world.objects[ACCOUNT]["metadata"]["labels"]["entra-access.dev/owner-name"] == "first"
     for key in (FIRST, SECOND):
-        assert world.told(key) == ("Created", True)
+        assert world.said(key) == ("Created", True)
         assert world.drift(key) == 0
 
 
@@ -121,8 +122,8 @@ async def test_it_stays_the_same_when_one_of_them_gets_another_subject(goes: Key
     await world.settle()
     assert (world.uid(), world.owners()) == (before, [stays.name])
     assert (world.drift(stays), world.drift(goes)) == (0, 0)
-    assert world.told(stays) == ("Created", True)
-    assert not world.told(goes)[1]
+    assert world.said(stays) == ("Created", True)
+    assert not world.said(goes)[1]
     world.delete(stays)
     await world.look(stays)
     assert ACCOUNT not in world.objects
@@ -169,7 +170,7 @@ async def test_a_policy_that_takes_the_place_of_another_at_once_gets_its_account
     assert SECOND in world.due
     await world.settle()
     assert (world.uid(), world.owners()) == (before, ["second"])
-    assert world.told(SECOND) == ("Created", True)
+    assert world.said(SECOND) == ("Created", True)
     assert world.drift(SECOND) == 0
 
 
@@ -250,7 +251,7 @@ async def test_one_that_was_made_by_hand_has_no_owners() -> None:
         world.wish(key, robot())
     await world.settle()
     assert "ownerReferences" not in world.objects[ACCOUNT]["metadata"]
-    assert {world.told(key) for key in (FIRST, SECOND)} == {("Existing", False)}
+    assert {world.said(key) for key in (FIRST, SECOND)} == {("Existing", False)}
 
 
 async def test_an_owner_that_somebody_took_away_is_one_again_at_the_next_look() -> None:
@@ -327,7 +328,7 @@ async def test_whatever_happens_it_stays_while_anybody_has_it_and_no_longer(seed
 async def hurt(world: World, chance: random.Random, key: Key) -> None:
     """A pass in which something may go wrong."""
     kinds: list[Fault] = [Unavailable("down"), Throttled("slowly", retry_after=1)]
-    calls = ["child", "delete_child", "release", "status", "finalizers"]
+    calls = ["child", "delete_child", "leave", "release", "status", "finalizers"]
     world.faults = {call: chance.choice(kinds) for call in calls if chance.random() < 0.15}
     world.deaths = {str(ref) for ref in (ACCOUNT, TOKEN) if chance.random() < 0.1}
     try:

@@ -1,18 +1,21 @@
 """The status: round trip, times of transitions, drift that is told once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from entra_access.api.status import (
-    MAX_DRIFT_ITEMS,
+    CORRECTED,
+    PENDING,
+    REPORTED,
     Condition,
     DriftItem,
     Item,
     Status,
     Subject,
     System,
-    merge_drift,
+    read_drift_item,
     read_status,
     settle_conditions,
 )
@@ -34,9 +37,15 @@ FULL = Status(
     conditions=(condition(time=NOW), condition("Stalled", time=BEFORE, message="do this")),
     subject=Subject("Group", "id", "appdev", "Created"),
     counts={"members": 3, "azureRoles": 0},
-    inventory=(Item(System.ENTRA, "Group", "u", "id", NOW), Item(System.AZURE, "RoleAssignment", "Reader")),
+    inventory=(
+        Item(System.ENTRA, "Group", "u", "id", NOW, origin="Adopted", applied="0123"),
+        Item(System.AZURE, "RoleAssignment", "Reader"),
+    ),
     effective_by=LATER,
-    drift={"state": "InSync", "lastCheckTime": NOW},
+    mode="Observe",
+    expires_at=LATER,
+    member_marks="0123456789ab",
+    drift={"state": "Unknown", "lastCheckTime": NOW, "reason": "down", "items": [drift_item().as_dict()]},
 )
 
 
@@ -44,6 +53,46 @@ def test_round_trip() -> None:
     written = FULL.as_dict()
     assert read_status({"status": written}) == FULL
     assert read_status({"status": written}).as_dict() == written
+
+
+def test_every_field_has_its_name_in_the_object() -> None:
+    written = FULL.as_dict()
+    assert (written["mode"], written["expiresAt"], written["memberMarks"]) == (
+        "Observe",
+        LATER,
+        "0123456789ab",
+    )
+    group, role = written["inventory"]
+    assert (group["origin"], group["applied"]) == ("Adopted", "0123")
+    assert not {"origin", "applied"} & role.keys()
+    assert len(written) == len(vars(FULL))
+
+
+@pytest.mark.parametrize(("origin", "adopted"), [("Adopted", True), ("", False), ("Created", False)])
+def test_only_what_was_there_before_is_adopted(origin: str, adopted: bool) -> None:  # noqa: FBT001
+    assert Item(System.ENTRA, "Group", "u", origin=origin).adopted is adopted
+
+
+@pytest.mark.parametrize("action", [CORRECTED, REPORTED, PENDING])
+def test_an_item_of_the_drift_is_read_as_it_was_written(action: str) -> None:
+    for item in (drift_item(3, action), DriftItem(System.AZURE, "x", "", "absent", "present", action=action)):
+        assert read_drift_item(item.as_dict()) == item
+    assert read_drift_item({"system": "Elsewhere", "object": "x"}) is None
+    assert read_drift_item({}) is None
+
+
+def test_items_are_the_same_whoever_did_it_whenever_and_whatever_became_of_it() -> None:
+    first = drift_item(1)
+    assert replace(first, changed_by="x", since=LATER, action=PENDING).identity == first.identity
+    for other in (
+        {"system": System.AZURE},
+        {"object": "x"},
+        {"field": "x"},
+        {"expected": "x"},
+        {"found": "x"},
+    ):
+        changes: dict[str, Any] = other
+        assert replace(first, **changes).identity != first.identity
 
 
 def test_what_is_not_there_is_not_written() -> None:
@@ -104,54 +153,3 @@ def test_transition_times(old: list[Condition], new: Condition, time: str) -> No
 
 def test_conditions_that_hold_no_longer_are_gone() -> None:
     assert settle_conditions([condition("Stalled", time=BEFORE)], [], NOW) == ()
-
-
-def test_no_news_is_no_write() -> None:
-    old = {"state": "InSync", "lastCheckTime": BEFORE, "corrected": 2, "extra": "kept"}
-    assert merge_drift(old, "InSync", [], NOW) == old
-
-
-def test_the_first_check() -> None:
-    assert merge_drift({}, "InSync", [], NOW) == {
-        "state": "InSync",
-        "lastCheckTime": NOW,
-        "corrected": 0,
-        "total": 0,
-    }
-
-
-def test_another_state_is_news() -> None:
-    old = merge_drift({}, "InSync", [drift_item()], BEFORE)
-    new = merge_drift(old, "Unknown", [], NOW)
-    assert (new["state"], new["lastCheckTime"], new["lastCorrectionTime"]) == ("Unknown", NOW, BEFORE)
-    assert (new["items"], new["total"], new["corrected"]) == (old["items"], 1, 1)
-
-
-def test_what_was_put_right_is_counted() -> None:
-    old = merge_drift({}, "InSync", [drift_item(1)], BEFORE)
-    new = merge_drift(old, "InSync", [drift_item(2), drift_item(3)], NOW)
-    assert (new["corrected"], new["total"], new["lastCorrectionTime"]) == (3, 3, NOW)
-    assert [item["object"] for item in new["items"]] == ["Role dev/r2", "Role dev/r3", "Role dev/r1"]
-
-
-def test_what_was_only_reported_is_not_counted_as_put_right() -> None:
-    new = merge_drift({}, "Drifted", [drift_item(action="Reported")], NOW)
-    assert (new["corrected"], new["total"], "lastCorrectionTime" in new) == (0, 1, False)
-
-
-def test_only_the_newest_are_kept() -> None:
-    drift: dict[str, Any] = {}
-    for number in range(MAX_DRIFT_ITEMS + 5):
-        drift = merge_drift(drift, "InSync", [drift_item(number)], NOW)
-    assert len(drift["items"]) == MAX_DRIFT_ITEMS == 20
-    assert (drift["total"], drift["corrected"]) == (25, 25)
-    assert drift["items"][0]["object"] == "Role dev/r24"
-    many = merge_drift({}, "InSync", [drift_item(number) for number in range(30)], NOW)
-    assert (len(many["items"]), many["total"]) == (20, 30)
-
-
-def test_merging_changes_nothing_that_was_read() -> None:
-    old = merge_drift({}, "InSync", [drift_item(1)], BEFORE)
-    copy = {**old, "items": list(old["items"])}
-    merge_drift(old, "InSync", [drift_item(2)], NOW)
-    assert old == copy

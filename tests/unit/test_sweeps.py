@@ -1,5 +1,7 @@
 """The slow round: what the watches missed is found by comparing with full lists; nothing else is touched."""
 
+import asyncio
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +17,17 @@ from entra_access.api.names import (
     NAMESPACE,
     POLICY,
     ROLE,
+    ROLE_BINDING,
+    WATCHED,
     Kind,
 )
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Unavailable
+from entra_access.handlers import make_registry
+from entra_access.reconcile import sweeps
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.sweeps import Sweeps
-from unit.builders import a_meta, a_rule, body_of
+from unit.builders import a_meta, a_rule, body_of, guid
 
 APPDEV, OPS = Key("AccessPolicy", None, "appdev"), Key("AccessPolicy", None, "ops")
 Body = dict[str, Any]
@@ -214,3 +220,84 @@ async def test_all_that_is_watched_is_compared() -> None:
     await world.compare()
     assert set(listed) == {NAMESPACE, POLICY, GRANT, *CHILD_KINDS}
     assert ROLE in listed
+
+
+def theirs(name: str) -> Body:
+    """The content of a binding that another hand has made for a group."""
+    subject = {"kind": "Group", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
+    return {"roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [subject]}
+
+
+async def test_a_binding_of_others_is_known_as_it_is_now_whatever_went_unseen() -> None:
+    world = World()
+    spec = {"subject": {"group": {"displayName": "ops"}}}
+    subject = {"kind": "Group", "objectId": guid("ops"), "displayName": "ops", "origin": "Created"}
+    world.seen(POLICY, "ops", spec=spec, status={"subject": subject})
+    world.store.put(ROLE_BINDING, "shadow", "dev", **theirs(guid("ops")))
+    assert await world.compare() == {OPS}
+    (shadows,) = world.cache.shadows.values()
+    assert [one.name for one in shadows.values()] == ["RoleBinding dev/shadow"]
+    assert await world.compare() == set()
+
+    world.store.freeze(ROLE_BINDING)
+    changed = world.store.put(ROLE_BINDING, "shadow", "dev", **theirs("somebody else"))
+    assert world.cache.put(ROLE_BINDING, changed) == {OPS}
+    assert await world.compare() == set(), "the list is older"
+    world.store.late.clear()
+
+    uid = world.store.delete(ROLE_BINDING, "shadow", "dev")["metadata"]["uid"]
+    world.store.put(ROLE_BINDING, "shadow", "dev", **theirs(guid("ops")))
+    assert await world.compare() == {OPS}, "another one of that name"
+    assert world.cache.drop(ROLE_BINDING, "dev", "shadow", uid) == set(), "not that one"
+    world.store.delete(ROLE_BINDING, "shadow", "dev")
+    assert await world.compare() == {OPS}
+    assert not world.cache.shadows
+
+
+async def test_what_lost_its_label_unseen_is_known_without_it() -> None:
+    world = World()
+    owner = {
+        "apiVersion": GRANT.api_version,
+        "kind": "NamespaceGrant",
+        "name": "access",
+        "uid": "uid-of-access",
+    }
+    metadata = {"labels": {LABEL_MANAGED_BY: FIELD_MANAGER}, "ownerReferences": [owner]}
+    world.seen(ROLE, "access-rules", namespace="dev", rules=[], metadata=metadata)
+    assert await world.compare() == set()
+    world.store.put(ROLE, "access-rules", "dev", rules=[], metadata={"ownerReferences": [owner]})
+    assert await world.compare() == {Key(GRANT.kind, "dev", "access")}
+    (child,) = world.cache.children(Key(GRANT.kind, "dev", "access"))
+    assert child.labels == {}
+
+
+async def test_lists_are_compared_when_a_watch_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all of the watches, and without waiting for the round."""
+    monkeypatch.setattr(sweeps, "SETTLE_SECONDS", 0.01)
+    world = World()
+    world.store.delete(CLUSTER_ROLE, "theirs")
+    listed: list[Kind] = []
+    ended = asyncio.Event()
+
+    def lists(kind: Kind) -> None:
+        listed.append(kind)
+        if kind is WATCHED[-1]:
+            ended.set()
+
+    world.store.meanwhile = lists
+    running = asyncio.create_task(world.sweeps.run())
+    for _ in WATCHED:
+        world.sweeps.listed()
+    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.sleep(0.05)
+    running.cancel()
+    assert world.due == {OPS}
+    assert len(listed) == len(WATCHED)
+
+
+def test_whatever_writes_into_the_cache_runs_in_the_loop() -> None:
+    """kopf runs plain functions in threads."""
+    registry = make_registry(WatchCache(), lambda _: None, lambda: None, lambda: None)
+    handlers = [*registry._indexing._handlers, *registry._watching._handlers]
+    assert len(handlers) == 2 * len(WATCHED)
+    assert [one.id for one in handlers if not inspect.iscoroutinefunction(one.fn)] == []

@@ -18,6 +18,7 @@ from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment, Namespace, PolicyWorld, Principal
 from entra_access.domain.place import Place
+from entra_access.domain.role_plan import MADE
 from unit.builders import PLACE, SCOPE, a_meta, guid, words
 
 RESOURCE_GROUP: Final = PLACE.resource_group
@@ -164,4 +165,4 @@ def assigned(
 def line(role: str, principal_id: str = ROBOT_ID, scope: str = SCOPE) -> Item:
     """The inventory's line for an assignment that the operator made."""
     name = assignment_name(scope, principal_id, role_id(role))
-    return Item(System.AZURE, "RoleAssignment", role, assignment_id(scope, name))
+    return Item(System.AZURE, "RoleAssignment", role, assignment_id(scope, name), applied=MADE)

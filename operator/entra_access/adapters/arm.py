@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -21,19 +22,21 @@ from azure.mgmt.authorization.v2022_04_01.models import (
 
 from entra_access.adapters.gate import DEFAULT_RETRY_AFTER, Gate, retry_after
 from entra_access.api.names import USER_AGENT
+from entra_access.api.times import stamp
 from entra_access.domain.faults import (
     Changed,
     Denied,
     Fault,
     InUse,
     Missing,
+    PrincipalUnknown,
     Rejected,
-    Replicating,
+    RoleUnknown,
     SignInFailed,
     Throttled,
     Unavailable,
 )
-from entra_access.domain.naming import guid_in, scope_of
+from entra_access.domain.naming import guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, ClusterFacts, Definition
 from entra_access.domain.place import in_cluster, subscription_of
 
@@ -42,6 +45,7 @@ MANAGED_CLUSTERS: Final = "2024-09-01"
 CONNECTED_CLUSTERS: Final = "2024-01-01"
 """The versions of the two kinds' own APIs."""
 READ_CLUSTER: Final = "read the cluster's resource"
+UNKNOWN_ROLE: Final = "RoleDefinitionDoesNotExist"
 DEFINITIONS: Final = "/providers/Microsoft.Authorization/roleDefinitions"
 
 
@@ -99,16 +103,12 @@ class Arm:
 
     async def role_id(self, role: str, scope: str) -> str | None:
         """The GUID of the role definition with that name, GUID or id, or None where there is none."""
-        guid = guid_in(role)
-        definitions = self._client.role_definitions
+        guid = role_guid(role)
         async with self._translated("look up a role definition", scope):
             if guid:
-                try:
-                    await definitions.get(scope, guid)
-                except ResourceNotFoundError:
-                    return None
-                return guid
+                return guid if await self._get_definition(scope, guid) else None
             name = role.replace("'", "''")
+            definitions = self._client.role_definitions
             listed: AsyncIterable[Any] = definitions.list(scope, filter=f"roleName eq '{name}'")
             async for item in listed:
                 if item.role_name.lower() == role.lower():
@@ -118,10 +118,35 @@ class Arm:
     async def definition(self, scope: str, guid: str) -> Definition | None:
         """The role definition with that GUID, or None."""
         async with self._translated("read a custom role", scope):
-            try:
-                return _definition(await self._client.role_definitions.get(scope, guid))
-            except ResourceNotFoundError:
-                return None
+            found = await self._get_definition(scope, guid)
+            return _definition(found) if found else None
+
+    async def _get_definition(self, scope: str, guid: str) -> Any:
+        """The SDK's role definition of that GUID, or None.
+
+        Raises
+        ------
+        ValueError
+            The answer is of another one: that is not what Azure says.
+        """
+        try:
+            found = await self._client.role_definitions.get(scope, guid)
+        except ResourceNotFoundError:
+            return None
+        if str(found.name).lower() != guid.lower():
+            raise ValueError("another role definition than was asked for")
+        return found
+
+    async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
+        """The custom roles that can be assigned at the scope.
+
+        Source: https://learn.microsoft.com/azure/role-based-access-control/role-definitions-list
+        """
+        async with self._translated("list custom roles", scope):
+            listed: AsyncIterable[Any] = self._client.role_definitions.list(
+                scope, filter="type eq 'CustomRole'"
+            )
+            return tuple([_definition(item) async for item in listed])
 
     async def define(self, scope: str, definition: Definition) -> None:
         """Make the custom role, or change it to be so. The same call may be repeated.
@@ -189,8 +214,10 @@ class Arm:
 
         Raises
         ------
-        Replicating
-            The principal or the role is so new that Azure does not know it yet.
+        PrincipalUnknown
+            The principal is so new that Azure does not know it yet, or it is gone.
+        RoleUnknown
+            The role is so new that Azure does not know it yet, or it is gone.
         Changed
             The principal has the role already, by an assignment of another name.
         """
@@ -252,6 +279,8 @@ class Arm:
         if status == 403:
             right = _right(doing, scope, linked=code == "LinkedAuthorizationFailed")
             return Denied(f"the operator's identity may not {doing} ({code}): give it {right}")
+        if status == 404 and code == UNKNOWN_ROLE:
+            return _refusal(status, code, doing)  # the same answer comes as a 400 and as a 404
         if status == 404 and not code:
             return Unavailable(f"{SERVICE} gave no usable answer when asked to {doing}")
         if status == 404:
@@ -278,8 +307,20 @@ def _assignment(item: Any) -> Assignment | None:
     role_id = guid_in(item.role_definition_id)
     if not role_id:
         return None
-    description = item.description or ""
-    return Assignment(item.name.lower(), item.scope, item.principal_id.lower(), role_id, description)
+    return Assignment(
+        name=item.name.lower(),
+        scope=item.scope,
+        principal_id=item.principal_id.lower(),
+        role_id=role_id,
+        description=item.description or "",
+        condition=item.condition or "",
+        changed_by=item.updated_by or item.created_by or "",
+        changed=_when(item.updated_on or item.created_on),
+    )
+
+
+def _when(moment: datetime | None) -> str:
+    return stamp(moment) if moment else ""
 
 
 def _definition(item: Any) -> Definition:
@@ -294,6 +335,8 @@ def _definition(item: Any) -> Definition:
         description=item.description or "",
         assignable_scopes=tuple(item.assignable_scopes),
         permissions=tuple(permissions),
+        changed_by=item.updated_by or item.created_by or "",
+        changed=_when(item.updated_on or item.created_on),
     )
 
 
@@ -312,9 +355,9 @@ def _facts(properties: Mapping[str, Any], *, arc: bool) -> ClusterFacts:
 def _refusal(status: int, code: str, doing: str) -> Fault:
     match code:
         case "PrincipalNotFound":
-            return Replicating("Azure does not know the new principal yet")
-        case "RoleDefinitionDoesNotExist":
-            return Replicating("Azure does not know the role definition yet")
+            return PrincipalUnknown("Azure does not know the new principal yet")
+        case _ if code == UNKNOWN_ROLE:
+            return RoleUnknown("Azure does not know the role definition yet")
         case "RoleAssignmentExists":
             return Changed("the subject already has the role by another assignment")
         case "RoleDefinitionWithSameNameExists":

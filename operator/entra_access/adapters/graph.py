@@ -7,16 +7,22 @@ from urllib.parse import quote
 from azure.core.credentials_async import AsyncTokenCredential
 from kiota_abstractions.method import Method
 
-from entra_access.adapters.graph_http import Builder, GraphHttp, unusable, with_id
+from entra_access.adapters.graph_delta import GraphDelta
+from entra_access.adapters.graph_http import SERVICE, Builder, GraphHttp, unusable, with_id
 from entra_access.api.resources import PrincipalKind, Reference
-from entra_access.domain.faults import Missing, Replicating
+from entra_access.domain.faults import Missing, Rejected, Replicating
 from entra_access.domain.observed import Group, Principal
 
 PAGE: Final = 999
 MAX_LINKS: Final = 20
 """At most so many members in one PATCH. Source: https://learn.microsoft.com/graph/api/group-update"""
-USER_FIELDS: Final = "id,userPrincipalName,displayName,userType"
-GROUP_FIELDS: Final = "id,uniqueName,displayName,mailNickname,description"
+MAX_NAMED: Final = 10
+"""So many object ids are named in one message."""
+USER_FIELDS: Final = "id,userPrincipalName,displayName,userType,accountEnabled"
+MEMBER_FIELDS: Final = "id,userPrincipalName,appId,displayName,accountEnabled"
+GROUP_FIELDS: Final = (
+    "id,uniqueName,displayName,mailNickname,description,securityEnabled,groupTypes,onPremisesSyncEnabled"
+)
 
 
 class Graph:
@@ -27,6 +33,7 @@ class Graph:
     ) -> None:
         self._http = GraphHttp(credential, url, ca_file, limit)
         self._client = self._http.client
+        self.delta = GraphDelta(self._http)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,25 +135,52 @@ class Graph:
         group = self._client.groups.by_group_id(group_id)
         builder = group.members if relation == "members" else group.owners
         doing = f"list the group's {relation}"
-        pages = self._http.pages(builder, doing, fresh=True, select="id,userPrincipalName,appId", top=PAGE)
+        pages = self._http.pages(builder, doing, fresh=True, select=MEMBER_FIELDS, top=PAGE)
         return tuple([_principal(item) async for item in pages])
 
     async def add(self, group_id: str, relation: str, ids: Iterable[str]) -> None:
         """Add members, twenty in one call that takes all or none, or owners, one by one.
 
-        Source: https://learn.microsoft.com/graph/api/group-post-members, …/group-post-owners
+        Where Graph will not take a call of several, each is tried by itself, so that one who cannot be a
+        member keeps nobody else out. Source: https://learn.microsoft.com/graph/api/group-post-members,
+        …/group-post-owners
+
+        Raises
+        ------
+        Rejected
+            Some cannot be members or owners, and the message names them; all others were added.
         """
-        wanted = list(ids)
+        wanted, rejected = list(ids), list[str]()
+        size = MAX_LINKS if relation == "members" else 1
+        for start in range(0, len(wanted), size):
+            rejected += await self._add_some(group_id, relation, wanted[start : start + size])
+        if rejected:
+            more = f" and {len(rejected) - MAX_NAMED} more" if len(rejected) > MAX_NAMED else ""
+            named = ", ".join(rejected[:MAX_NAMED])
+            raise Rejected(
+                f"{SERVICE} will not add {relation} to the group: {named}{more}; "
+                "leave them out of the spec, or name others in their place"
+            )
+
+    async def _add_some(self, group_id: str, relation: str, ids: list[str]) -> list[str]:
+        """Add as many as one call takes. Returns those that Graph will not accept."""
         group = self._client.groups.by_group_id(group_id)
-        links = [f"{self._http.base}/directoryObjects/{one}" for one in wanted]
+        links = [f"{self._http.base}/directoryObjects/{one}" for one in ids]
         doing = f"add {relation} to the group"
-        if relation == "members":
-            for start in range(0, len(links), MAX_LINKS):
-                body = {"members@odata.bind": links[start : start + MAX_LINKS]}
-                await self._http.send(Method.PATCH, group, doing, body=body, fresh=True)
-            return
-        for link in links:
-            await self._http.send(Method.POST, group.owners.ref, doing, body={"@odata.id": link}, fresh=True)
+        try:
+            if relation == "members":
+                await self._http.send(
+                    Method.PATCH, group, doing, body={"members@odata.bind": links}, fresh=True
+                )
+            else:
+                await self._http.send(
+                    Method.POST, group.owners.ref, doing, body={"@odata.id": links[0]}, fresh=True
+                )
+        except Rejected:
+            if len(ids) == 1:
+                return ids
+            return [no for one in ids for no in await self._add_some(group_id, relation, [one])]
+        return []
 
     async def remove(self, group_id: str, relation: str, principal_id: str) -> None:
         """Take a member or owner out. One who is not there counts as taken out.
@@ -176,12 +210,17 @@ class Graph:
 
     async def _group_principal(self, group_id: str) -> Principal | None:
         builder = self._client.groups.by_group_id(group_id)
-        item = await self._http.find(builder, "read a group", select="id,displayName,securityEnabled")
+        fields = "id,displayName,securityEnabled,groupTypes"
+        item = await self._http.find(builder, "read a group", select=fields)
         if not item:
             return None
-        security = item.get("securityEnabled") is not False
-        name = item.get("displayName") or ""
-        return Principal(item["id"], PrincipalKind.GROUP.value, display_name=name, security=security)
+        return Principal(
+            item["id"],
+            PrincipalKind.GROUP.value,
+            display_name=item.get("displayName") or "",
+            security=item.get("securityEnabled") is not False,
+            unified="Unified" in (item.get("groupTypes") or ()),
+        )
 
     async def _service_principal(self, reference: Reference) -> Principal | None:
         """By the application's id, which people know, or by the object id, which Azure wants.
@@ -252,7 +291,25 @@ def _group_fields(item: Mapping[str, Any]) -> dict[str, Any]:
         "display_name": item.get("displayName") or "",
         "mail_nickname": item.get("mailNickname") or "",
         "description": item.get("description"),
+        "obstacle": _obstacle(item),
     }
+
+
+def _obstacle(item: Mapping[str, Any]) -> str:
+    """Why a group cannot be one that a policy looks after.
+
+    Source: https://learn.microsoft.com/graph/api/resources/group, groupTypes and onPremisesSyncEnabled
+    """
+    types = item.get("groupTypes") or ()
+    if item.get("securityEnabled") is False or "Unified" in types:
+        return "it is not a security group"
+    if "DynamicMembership" in types:
+        return "its members are kept by a rule (dynamic membership)"
+    if item.get("onPremisesSyncEnabled"):
+        return "it is synchronized from on-premises"
+    if item.get("uniqueName"):
+        return f"it has the uniqueName {item['uniqueName']} of another owner"
+    return ""
 
 
 def _group(item: Mapping[str, Any] | None) -> Group | None:
@@ -264,4 +321,5 @@ def _principal(item: Mapping[str, Any]) -> Principal:
     name = item.get("userPrincipalName") or item.get("appId") or ""
     # A guest keeps such a name also where the directory calls them a member by now.
     guest = item.get("userType") == "Guest" or "#EXT#" in name.upper()
-    return Principal(item["id"], kind, name, item.get("displayName") or "", guest=guest)
+    enabled = item.get("accountEnabled") is not False
+    return Principal(item["id"], kind, name, item.get("displayName") or "", guest=guest, enabled=enabled)

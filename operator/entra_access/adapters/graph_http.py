@@ -102,9 +102,18 @@ class GraphHttp:
             link = page.get("@odata.nextLink") if page else None
             if not link:
                 return
-            info = RequestInformation(Method.GET)
-            info.url = link
-            page = await self._run(info, doing, fresh=fresh)
+            page = await self.follow(link, doing, fresh=fresh)
+
+    async def ask(self, builder: Builder, doing: str, query: Mapping[str, object]) -> Any:
+        """The first page of what a query gives."""
+        return await self.send(Method.GET, builder, doing, query=query)
+
+    async def follow(self, link: str, doing: str, *, fresh: bool = False) -> Any:
+        """What a link of an earlier answer leads to."""
+        info = RequestInformation(Method.GET)
+        info.url = link
+        info.headers.add("Accept", "application/json")
+        return await self._run(info, doing, fresh=fresh)
 
     async def send(
         self,
@@ -185,6 +194,9 @@ class GraphHttp:
 
 def _refusal(status: int, code: str, text: str, doing: str) -> Fault:
     """Our fault for a 400 or 409, which Graph tells apart only by its message."""
+    if status == 410 or code.lower() in {"syncstatenotfound", "resyncrequired"}:
+        # Source: https://learn.microsoft.com/graph/delta-query-overview, "synchronization reset"
+        return Changed(f"what was known is too old; it was to {doing}")
     if "property uniquename already exists" in text:
         return UniqueNameHeld("a deleted group still holds the uniqueName")
     if "referenced don't exist" in text or "does not exist or one of its queried" in text:
@@ -199,7 +211,7 @@ def _right(doing: str) -> str:
 
     Source: https://learn.microsoft.com/graph/permissions-reference and the pages of the calls
     """
-    if "look up a user" in doing:
+    if "user" in doing:
         return "User.Read.All"
     if "service principal" in doing:
         return "Application.Read.All"

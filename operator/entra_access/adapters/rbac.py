@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -11,16 +12,31 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from entra_access.api.names import (
+    ANNOTATION_ADOPTED,
+    ANNOTATION_APPLIED,
     EVENT,
     FIELD_MANAGER,
+    GROUP,
+    LABEL_MANAGED_BY,
+    LABEL_OWNER_KIND,
+    LABEL_OWNER_NAME,
+    LABEL_OWNER_UID,
     NAMESPACE,
     SECRET,
     SERVICE_ACCOUNT,
     USER_AGENT,
     Kind,
 )
-from entra_access.api.resources import Meta
-from entra_access.domain.children import Child, ChildRef, not_made_here, was_made_here
+from entra_access.api.resources import AdoptionPolicy, Meta
+from entra_access.domain.children import (
+    AGGREGATION,
+    Child,
+    ChildRef,
+    fingerprint,
+    not_made_here,
+    seen_child,
+    was_made_here,
+)
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -60,11 +76,18 @@ class Kubernetes:
         )
         return str(body["metadata"]["uid"])
 
-    async def apply_child(self, child: Child, group_id: str | None, uid: str | None) -> Body:
+    async def apply_child(
+        self,
+        child: Child,
+        group_id: str | None,
+        uid: str | None,
+        adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    ) -> Body:
         """Make a Role or binding as it should be.
 
         With a `uid` it must still be that object, and by server-side apply what another hand set is
-        overruled. Without one it must be new: an apply would take over whatever has that name already.
+        overruled. Without one it must be new: an apply would take over whatever has that name already, which
+        only `adoption` allows; the answer has no owner of ours then.
 
         Raises
         ------
@@ -79,7 +102,9 @@ class Kubernetes:
             return await self._merge_owner(ref, uid, child.owner_reference(), f"add an owner of {ref}")
         if uid:
             manifest["metadata"]["uid"] = uid
-            return await self._apply(path_of(ref.kind, ref.namespace, ref.name), manifest, f"apply {ref}")
+            path = path_of(ref.kind, ref.namespace, ref.name)
+            body = await self._apply(path, manifest, f"apply {ref}")
+            return body if child.owned else await self._disown(ref, body)
         query = [("fieldManager", FIELD_MANAGER)]
         try:
             path = path_of(ref.kind, ref.namespace, None)
@@ -87,9 +112,11 @@ class Kubernetes:
                 "POST", path, f"create {ref}", query=query, body=manifest, accept=_accept(ref.kind)
             )
         except Changed:
-            return await self._apply_over(child, manifest)
+            return await self._apply_over(child, manifest, group_id, adoption)
 
-    async def _apply_over(self, child: Child, manifest: Body) -> Body:
+    async def _apply_over(
+        self, child: Child, manifest: Body, group_id: str | None, adoption: AdoptionPolicy
+    ) -> Body:
         """There is an object of that name: go on with it where it is ours, else refuse.
 
         It can be ours although it was not seen: the watch is late, or another hand took our label away.
@@ -101,6 +128,10 @@ class Kubernetes:
         owners = {owner.get("uid") for owner in there.get("ownerReferences", ())}
         # An ownerReference can be written by anybody; one with another roleRef was not made here as it is.
         other_role = "roleRef" in found and found["roleRef"] != manifest.get("roleRef")
+        if child.owner.uid not in owners and not other_role and _may_adopt(child, found, group_id, adoption):
+            adopted = replace(child, adopted=True).manifest(group_id)
+            adopted["metadata"]["uid"] = there["uid"]
+            return await self._apply(path, adopted, f"adopt {ref}")
         if child.owner.uid not in owners or other_role:
             if ref.kind is SERVICE_ACCOUNT and was_made_here(found):
                 raise Changed(f"{ref} was made for another policy a moment ago")
@@ -109,6 +140,22 @@ class Kubernetes:
             return found  # there is nothing in it that could be put right
         manifest["metadata"]["uid"] = there["uid"]
         return await self._apply(path, manifest, f"apply {ref}")
+
+    async def _disown(self, ref: ChildRef, body: Body) -> Body:
+        """Take our ownerReferences off: an apply leaves those that were made by POST."""
+        meta = body["metadata"]
+        owners = meta.get("ownerReferences", ())
+        others = [one for one in owners if not _is_of_ours(one)]
+        if len(others) == len(owners):
+            return body
+        patch = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        return await self._call(
+            "PATCH",
+            path_of(ref.kind, ref.namespace, ref.name),
+            f"take the owner off {ref}",
+            body={"metadata": {**patch, "ownerReferences": others or None}},
+            content_type=MERGE,
+        )
 
     async def delete_child(self, ref: ChildRef, uid: str) -> None:
         """Delete a Role or binding if it still has that UID. One that is gone counts as deleted."""
@@ -119,8 +166,42 @@ class Kubernetes:
         except (Missing, Changed):
             return
 
-    async def release_child(self, ref: ChildRef, uid: str, owner_uid: str) -> Body | None:
-        """Take a resource out of the owners of an object. None: it is not that object any more."""
+    async def release_child(self, ref: ChildRef, uid: str) -> None:
+        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes."""
+        body = await self.get(ref.kind, ref.namespace, ref.name)
+        if body is None or body["metadata"]["uid"] != uid:
+            return
+        meta = body["metadata"]
+        others = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
+        labels = dict.fromkeys(meta.get("labels") or {})
+        annotations = dict.fromkeys(meta.get("annotations") or {})
+        ours = {
+            LABEL_MANAGED_BY,
+            LABEL_OWNER_KIND,
+            LABEL_OWNER_NAME,
+            LABEL_OWNER_UID,
+            ANNOTATION_APPLIED,
+            ANNOTATION_ADOPTED,
+        }
+        patch = {
+            "metadata": {
+                "uid": uid,
+                "resourceVersion": meta["resourceVersion"],
+                "labels": {key: None for key in labels if key in ours},
+                "annotations": {key: None for key in annotations if key in ours},
+                "ownerReferences": others or None,
+            }
+        }
+        path = path_of(ref.kind, ref.namespace, ref.name)
+        try:
+            await self._call(
+                "PATCH", path, f"release {ref}", body=patch, content_type=MERGE, accept=_accept(ref.kind)
+            )
+        except Missing:
+            return
+
+    async def leave_account(self, ref: ChildRef, uid: str, owner_uid: str) -> Body | None:
+        """Take one resource out of the owners of an account. None: it is not that object any more."""
         try:
             gone = {"$patch": "delete", "uid": owner_uid}
             return await self._merge_owner(ref, uid, gone, f"take an owner from {ref}")
@@ -186,11 +267,21 @@ class Kubernetes:
         except Missing:
             return None
 
-    async def list_all(self, kind: Kind, selector: str | None = None) -> list[Body]:
-        """All objects of the kind, from the API server's cache."""
-        query = [("resourceVersion", "0")] + ([("labelSelector", selector)] if selector else [])
+    async def list_all(self, kind: Kind, selector: str | None = None, *, latest: bool = False) -> list[Body]:
+        """All objects of the kind, from the API server's cache; `latest`: as they are at this moment."""
+        query = [] if latest else [("resourceVersion", "0")]
+        query += [("labelSelector", selector)] if selector else []
         answer = await self._call("GET", path_of(kind, None, None), f"list {kind.plural}", query=query)
         return list(answer["items"])
+
+    async def schema(self, kind: Kind) -> Body:
+        """What an object of the kind can hold, as the API server tells it: a schema of OpenAPI 3."""
+        path = f"/openapi/v3/apis/{kind.group}/{kind.version}"
+        answer = await self._call("GET", path, f"read the schema of {kind.kind}")
+        schemas = answer.get("components", {}).get("schemas", {}).values()
+        wanted = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        ours = (one for one in schemas if wanted in one.get("x-kubernetes-group-version-kind", ()))
+        return next(ours, {})
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Record a Kubernetes Event."""
@@ -235,6 +326,24 @@ class Kubernetes:
 def _accept(kind: Kind) -> str:
     """What is asked for: what a Secret holds is none of the operator's business."""
     return METADATA if kind is SECRET else JSON
+
+
+def _may_adopt(child: Child, found: Body, group_id: str | None, adoption: AdoptionPolicy) -> bool:
+    """Whether something that is there already may be taken over. What is another resource's may not."""
+    ours = any(_is_of_ours(one) for one in found["metadata"].get("ownerReferences", ()))
+    labels = found["metadata"].get("labels") or {}
+    if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind in {SECRET, SERVICE_ACCOUNT}:
+        return False  # and an account that was there is used as it is
+    if found.get(AGGREGATION):
+        return False  # its rules are gathered from other ClusterRoles, whatever is written into it
+    if adoption is AdoptionPolicy.IF_IDENTICAL:
+        seen = seen_child(child.ref.kind, found).content
+        return fingerprint(seen) == fingerprint(child.content(group_id))
+    return adoption is AdoptionPolicy.ALWAYS
+
+
+def _is_of_ours(owner: Mapping[str, Any]) -> bool:
+    return str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
 
 
 def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:

@@ -1,9 +1,16 @@
 """Reading a spec: a mapping with the path that leads to it, so that every error can say where it is."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, TypeVar
+
+from entra_access.api.times import moment
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+_DURATION: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 
 
 class InvalidFieldError(ValueError):
@@ -63,6 +70,35 @@ class Node:
     def optional_text(self, key: str) -> str | None:
         """A text, or None."""
         return self.text(key) if self._value.get(key) is not None else None
+
+    def choice(self, key: str, choices: type[E], default: E) -> E:
+        """One of an enumeration's values; the default where none is given."""
+        value = self.optional_text(key)
+        if value is None:
+            return default
+        try:
+            return choices(value)
+        except ValueError:
+            *some, last = (str(one.value) for one in choices)
+            raise InvalidFieldError(f"{self.path}.{key}", f"must be {', '.join(some)} or {last}") from None
+
+    def time(self, key: str) -> datetime | None:
+        """A moment as RFC 3339 writes it, or None."""
+        value = self.optional_text(key)
+        found = moment(value) if value else None
+        if value and found is None:
+            raise InvalidFieldError(f"{self.path}.{key}", "must be a time, as 2026-12-01T00:00:00Z")
+        return found
+
+    def duration(self, key: str) -> timedelta | None:
+        """A length of time as ``8h`` or ``1h30m``, or None."""
+        value = self.optional_text(key)
+        found = _DURATION.fullmatch(value) if value else None
+        if value and not (found and any(found.groups())):
+            raise InvalidFieldError(f"{self.path}.{key}", "must be a duration, as 8h or 1h30m")
+        hours, minutes, seconds = (int(text or 0) for text in found.groups()) if found else (0, 0, 0)
+        length = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        return length if found else None
 
     def flag(self, key: str) -> bool:
         """Whether a switch is on; one that is not given is off."""

@@ -8,20 +8,24 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from entra_access.api.names import GRANT, POLICY
+from entra_access.api.names import GRANT, GROUP, POLICY
 from entra_access.api.node import InvalidFieldError, Node
 from entra_access.api.resources import (
     CLUSTER_SCOPE,
     POLICY_MEMBER,
     AccessPolicy,
+    AdoptionPolicy,
     AzureRole,
     Ceiling,
     CustomRole,
+    DeletePolicy,
     DirectorySubject,
+    ForeignAssignments,
     GroupSubject,
     LabelSelector,
     Membership,
     Meta,
+    Mode,
     NamespaceAccess,
     NamespaceGrant,
     PrincipalKind,
@@ -51,7 +55,34 @@ def read_meta(body: Body) -> Meta:
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers", ())),
         resource_version=meta.get("resourceVersion", ""),
+        annotations=tuple(
+            (key, str(value))
+            for key, value in sorted((meta.get("annotations") or {}).items())
+            if key.startswith(f"{GROUP}/")
+        ),
+        expiry_set=max((str(one.get("time", "")) for one in expiry_fields(meta)), default=""),
     )
+
+
+def expiry_fields(meta: Body) -> list[dict[str, Any]]:
+    """Of the ``managedFields``, what tells when ``spec.expiresAt`` was written; the rest is left out."""
+    fields: dict[str, Any] = {"f:spec": {"f:expiresAt": {}}}
+    return [
+        {"manager": one.get("manager", ""), "time": one.get("time", ""), "fieldsV1": fields}
+        for one in meta.get("managedFields") or ()
+        if "f:expiresAt" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+
+
+def read_resource(body: Body) -> AccessPolicy | NamespaceGrant:
+    """Read an AccessPolicy or a NamespaceGrant.
+
+    Raises
+    ------
+    InvalidFieldError
+        Something in it cannot be used.
+    """
+    return read_policy(body) if read_meta(body).kind is POLICY else read_grant(body)
 
 
 def read_policy(body: Body) -> AccessPolicy:
@@ -64,15 +95,20 @@ def read_policy(body: Body) -> AccessPolicy:
     """
     spec = Node(body.get("spec"), "spec")
     grants = spec.optional("grants")
+    adoption = spec.choice("adoptionPolicy", AdoptionPolicy, AdoptionPolicy.NEVER)
     return AccessPolicy(
         meta=read_meta(body),
-        subject=_read_subject(spec.child("subject")),
+        subject=_read_subject(spec.child("subject"), adoption),
         azure_roles=spec.each("azureRoles", _read_azure_role),
         custom_roles=_read_custom_roles(spec),
         cluster_roles=spec.texts("clusterRoles"),
         rules=spec.each("rules", _read_cluster_rule),
         namespaces=spec.each("namespaces", _read_namespace_access),
         ceiling=_read_ceiling(grants) if grants else None,
+        mode=spec.choice("mode", Mode, Mode.ENFORCE) if spec.optional_text("mode") else None,
+        delete_policy=spec.choice("deletePolicy", DeletePolicy, DeletePolicy.DELETE),
+        adoption=adoption,
+        foreign_assignments=spec.choice("foreignAssignments", ForeignAssignments, ForeignAssignments.REPORT),
     )
 
 
@@ -91,13 +127,14 @@ def read_grant(body: Body) -> NamespaceGrant:
         rules=spec.each("rules", _read_rule),
         cluster_roles=spec.texts("clusterRoles"),
         azure_roles=spec.texts("azureRoles"),
+        expires_at=spec.time("expiresAt"),
     )
 
 
-def _read_subject(node: Node) -> SubjectSpec:
+def _read_subject(node: Node, adoption: AdoptionPolicy) -> SubjectSpec:
     match node.one_of(("group", "existingGroup", "user", "servicePrincipal", "serviceAccount")):
         case "group":
-            return _read_group(node.child("group"))
+            return _read_group(node.child("group"), adoption)
         case "existingGroup":
             return _read_directory(node.child("existingGroup"), PrincipalKind.GROUP, ("objectId",))
         case "user":
@@ -112,14 +149,15 @@ def _read_subject(node: Node) -> SubjectSpec:
             )
 
 
-def _read_group(group: Node) -> GroupSubject:
+def _read_group(group: Node, adoption: AdoptionPolicy) -> GroupSubject:
     return GroupSubject(
         display_name=group.text("displayName"),
         mail_nickname=group.optional_text("mailNickname"),
         description=group.optional_text("description"),
         members=group.each("members", lambda node: _read_reference(node, _MEMBERS)),
         owners=group.each("owners", lambda node: _read_reference(node, _OWNERS)),
-        membership=_read_membership(group),
+        membership=group.choice("membership", Membership, Membership.EXACT),
+        adoption=group.choice("adoptionPolicy", AdoptionPolicy, adoption),
     )
 
 
@@ -181,14 +219,6 @@ def _read_namespace_access(node: Node) -> NamespaceAccess:
     )
 
 
-def _read_membership(group: Node) -> Membership:
-    value = group.optional_text("membership") or Membership.EXACT.value
-    try:
-        return Membership(value)
-    except ValueError:
-        raise InvalidFieldError(f"{group.path}.membership", "must be Exact, Additive or Unmanaged") from None
-
-
 def _read_reference(node: Node, kinds: tuple[str, ...]) -> Reference:
     kind = node.one_of(kinds)
     # Entra compares user principal names and ids without regard to case; one form makes them comparable.
@@ -222,6 +252,7 @@ def _read_ceiling(node: Node) -> Ceiling:
         cluster_roles=node.texts("clusterRoles"),
         rules=node.each("rules", _read_rule),
         azure_roles=node.texts("azureRoles"),
+        max_duration=node.duration("maxDuration"),
     )
 
 

@@ -1,6 +1,7 @@
 """AccessPolicy and NamespaceGrant as frozen values; how they are read is in `reading`."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -16,6 +17,35 @@ class Membership(Enum):
     EXACT = "Exact"
     ADDITIVE = "Additive"
     UNMANAGED = "Unmanaged"
+
+
+class Mode(Enum):
+    """What is done about what is not as it should be; see the CRD."""
+
+    ENFORCE = "Enforce"
+    OBSERVE = "Observe"
+
+
+class DeletePolicy(Enum):
+    """What becomes of what was made when its resource is deleted. What was adopted stays in any case."""
+
+    DELETE = "Delete"
+    KEEP = "Keep"
+
+
+class AdoptionPolicy(Enum):
+    """What is done with something that is already where the operator is to make something."""
+
+    NEVER = "Never"
+    IF_IDENTICAL = "IfIdentical"
+    ALWAYS = "Always"
+
+
+class ForeignAssignments(Enum):
+    """What is done with role assignments of the subject that nobody declared."""
+
+    REPORT = "Report"
+    REMOVE = "Remove"
 
 
 class PrincipalKind(Enum):
@@ -57,6 +87,7 @@ class GroupSubject:
     members: tuple[Reference, ...]
     owners: tuple[Reference, ...]
     membership: Membership
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER
 
 
 @dataclass(frozen=True)
@@ -164,11 +195,22 @@ class Ceiling:
     cluster_roles: tuple[str, ...]
     rules: tuple[Rule, ...]
     azure_roles: tuple[str, ...] = ()
+    max_duration: timedelta | None = None
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What the operator needs of ``metadata``."""
+    """What the operator needs of ``metadata``.
+
+    Attributes
+    ----------
+    created
+        The creationTimestamp.
+    annotations
+        Those of this project, with their values.
+    expiry_set
+        When ``spec.expiresAt`` was written last, as the API server recorded it; empty where it is not known.
+    """
 
     kind: Kind
     name: str
@@ -179,6 +221,12 @@ class Meta:
     deleting: bool
     finalizers: tuple[str, ...]
     resource_version: str
+    annotations: tuple[tuple[str, str], ...] = ()
+    expiry_set: str = ""
+
+    def annotation(self, name: str) -> str:
+        """The value of one of this project's annotations, or nothing."""
+        return dict(self.annotations).get(name, "")
 
     @property
     def path(self) -> str:
@@ -201,6 +249,10 @@ class AccessPolicy:
     rules: tuple[Rule, ...] = ()
     namespaces: tuple[NamespaceAccess, ...] = ()
     ceiling: Ceiling | None = None
+    mode: Mode | None = None  # None: as the operator was started
+    delete_policy: DeletePolicy = DeletePolicy.DELETE
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER
+    foreign_assignments: ForeignAssignments = ForeignAssignments.REPORT
 
     @property
     def group(self) -> GroupSubject | None:
@@ -217,3 +269,4 @@ class NamespaceGrant:
     rules: tuple[Rule, ...]
     cluster_roles: tuple[str, ...]
     azure_roles: tuple[str, ...] = ()
+    expires_at: datetime | None = None

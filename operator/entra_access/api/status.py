@@ -6,6 +6,11 @@ from enum import Enum
 from typing import Any, Final
 
 MAX_DRIFT_ITEMS: Final = 20
+ADOPTED: Final = "Adopted"
+CORRECTED: Final = "Corrected"
+REPORTED: Final = "Reported"
+PENDING: Final = "Pending"
+"""What became of something that is not as it should be: put right; only told of; to be put right later."""
 
 
 class ConditionType:
@@ -22,6 +27,10 @@ class ConditionType:
     CEILING: Final = "WithinCeiling"
     # Only while something is odd that does not keep the access from being as asked for:
     WARNING: Final = "Warning"
+    # Only while something is not as it was made, and it is not put right or must not be:
+    DRIFTED: Final = "Drifted"
+    # Only when the time of a grant is over:
+    EXPIRED: Final = "Expired"
     # kstatus' two, which are there only while they are true:
     RECONCILING: Final = "Reconciling"
     STALLED: Final = "Stalled"
@@ -63,13 +72,28 @@ _SYSTEMS: Final = {system.value for system in System}
 
 @dataclass(frozen=True)
 class Item:
-    """One line of the inventory. Without an id: it is about to be made, and may be there already."""
+    """One line of the inventory. Without an id: it is about to be made, and may be there already.
+
+    Attributes
+    ----------
+    origin
+        ``Adopted`` where it was there before; empty where the operator made it.
+    applied
+        A hash of what was applied last, where nothing else tells a foreign change from a new wish.
+    """
 
     system: System
     kind: str
     name: str
     id: str = ""
     since: str = ""
+    origin: str = ""
+    applied: str = ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it was there before, so that it stays when all else goes."""
+        return self.origin == ADOPTED
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -79,21 +103,27 @@ class Item:
     def as_dict(self) -> dict[str, str]:
         """The line as it stands in the object."""
         values = {"system": self.system.value, "kind": self.kind, "name": self.name}
-        return values | {k: v for k, v in (("id", self.id), ("since", self.since)) if v}
+        more = {"id": self.id, "since": self.since, "origin": self.origin, "applied": self.applied}
+        return values | {k: v for k, v in more.items() if v}
 
 
 @dataclass(frozen=True)
 class DriftItem:
-    """One change by another hand."""
+    """Something that is not as it should be. Without a `field`: the whole object."""
 
     system: System
     object: str
     field: str
     expected: str
     found: str
-    changed_by: str
-    since: str
-    action: str = "Corrected"
+    changed_by: str = ""
+    since: str = ""
+    action: str = CORRECTED
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes two items the same, whenever they were seen."""
+        return (self.system.value, self.object, self.field, self.expected, self.found)
 
     def as_dict(self) -> dict[str, str]:
         """The change as it stands in the object."""
@@ -179,6 +209,15 @@ class Status:
     """The status as it was read, for what is carried from one pass to the next.
 
     Conditions are kept only to leave `lastTransitionTime` as it was: no decision is taken from them.
+
+    Attributes
+    ----------
+    mode
+        Enforce or Observe, as it is in effect.
+    expires_at
+        When the access of a grant ends.
+    member_marks
+        Whom the operator has put into the group, as `marks` writes it.
     """
 
     observed_generation: int = -1
@@ -187,6 +226,9 @@ class Status:
     counts: Mapping[str, int] = field(default_factory=dict)
     inventory: tuple[Item, ...] = ()
     effective_by: str = ""
+    mode: str = ""
+    expires_at: str = ""
+    member_marks: str = ""
     drift: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -198,6 +240,9 @@ class Status:
             "counts": dict(self.counts),
             "inventory": [item.as_dict() for item in self.inventory],
             "effectiveBy": self.effective_by,
+            "mode": self.mode,
+            "expiresAt": self.expires_at,
+            "memberMarks": self.member_marks,
             "drift": dict(self.drift),
         }
         return {key: value for key, value in values.items() if value not in (None, "", {})}
@@ -216,12 +261,43 @@ def read_status(body: Mapping[str, Any]) -> Status:
         subject=read_subject(raw.get("subject") or {}),
         counts=raw.get("counts") or {},
         inventory=tuple(
-            Item(System(i["system"]), i["kind"], i["name"], i.get("id", ""), i.get("since", ""))
+            _read_item(i)
             for i in raw.get("inventory") or ()
             if i.get("system") in _SYSTEMS and i.get("kind") and i.get("name")
         ),
         effective_by=raw.get("effectiveBy", ""),
+        mode=raw.get("mode", ""),
+        expires_at=raw.get("expiresAt", ""),
+        member_marks=raw.get("memberMarks", ""),
         drift=raw.get("drift") or {},
+    )
+
+
+def read_drift_item(raw: Mapping[str, Any]) -> DriftItem | None:
+    """One item of the drift in a status, or None where it is none."""
+    if raw.get("system") not in _SYSTEMS:
+        return None
+    return DriftItem(
+        system=System(raw["system"]),
+        object=raw.get("object", ""),
+        field=raw.get("field", ""),
+        expected=raw.get("expected", ""),
+        found=raw.get("found", ""),
+        changed_by=raw.get("changedBy", ""),
+        since=raw.get("since", ""),
+        action=raw.get("action", CORRECTED),
+    )
+
+
+def _read_item(raw: Mapping[str, Any]) -> Item:
+    return Item(
+        system=System(raw["system"]),
+        kind=raw["kind"],
+        name=raw["name"],
+        id=raw.get("id", ""),
+        since=raw.get("since", ""),
+        origin=raw.get("origin", ""),
+        applied=raw.get("applied", ""),
     )
 
 
@@ -246,23 +322,3 @@ def settle_conditions(old: Iterable[Condition], new: Iterable[Condition], now: s
         return replace(condition, last_transition_time=was.last_transition_time if was and same else now)
 
     return tuple(settled(condition) for condition in new)
-
-
-def merge_drift(old: Mapping[str, Any], state: str, items: Iterable[DriftItem], now: str) -> dict[str, Any]:
-    """The drift after a check that found `state` and put `items` right.
-
-    Without news the old value is returned as it was, so that a check that finds nothing writes nothing.
-    """
-    fresh = [item.as_dict() for item in items]
-    if not fresh and old.get("state") == state:
-        return dict(old)
-    corrected = sum(item["action"] == "Corrected" for item in fresh)
-    drift = {
-        "state": state,
-        "lastCheckTime": now,
-        "lastCorrectionTime": now if corrected else old.get("lastCorrectionTime"),
-        "corrected": old.get("corrected", 0) + corrected,
-        "total": old.get("total", 0) + len(fresh),
-        "items": (fresh + list(old.get("items", ())))[:MAX_DRIFT_ITEMS],
-    }
-    return {key: value for key, value in drift.items() if value not in (None, [])}

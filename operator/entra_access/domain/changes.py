@@ -1,8 +1,9 @@
 """The changes that a plan is made of: run, printed, shown as drift, asserted in tests."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
+from entra_access.api.resources import AdoptionPolicy, Meta
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
 from entra_access.domain.naming import definition_id
@@ -11,10 +12,22 @@ from entra_access.domain.observed import Definition
 
 @dataclass(frozen=True)
 class Change:
-    """One write. `removal`: it takes something away, so it waits until nothing of its link was refused."""
+    """One write.
+
+    Attributes
+    ----------
+    removal
+        It takes something away, so it waits until nothing of its link was refused.
+    gives
+        Without it somebody lacks access that is wished for.
+    """
 
     link: ClassVar[Link]
     removal: ClassVar[bool] = False
+
+    @property
+    def gives(self) -> bool:
+        return not self.removal
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,19 @@ class CreateGroup(Change):
 
     def __str__(self) -> str:
         return f"create group {self.display_name}"
+
+
+@dataclass(frozen=True)
+class AdoptGroup(Change):
+    """Take over a group that was there before, by giving it the uniqueName by which its policy finds it."""
+
+    link = Link.SUBJECT
+    group_id: str
+    unique_name: str
+    display_name: str
+
+    def __str__(self) -> str:
+        return f"adopt group {self.display_name} ({self.group_id})"
 
 
 @dataclass(frozen=True)
@@ -50,6 +76,11 @@ class UpdateGroup(Change):
     link = Link.SUBJECT
     group_id: str
     attributes: tuple[tuple[str, str | None], ...]
+    before: tuple[tuple[str, str | None], ...] = field(default=(), compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return False
 
     @property
     def renames(self) -> bool:
@@ -62,13 +93,21 @@ class UpdateGroup(Change):
 
 @dataclass(frozen=True)
 class AddPrincipals(Change):
-    """Add members or owners. `group_id` None: to the group that the same plan makes."""
+    """Add members or owners. `group_id` None: to the group that the same plan makes.
+
+    `applications`: service principals and nobody else, which needs a permission of its own.
+    """
 
     link = Link.MEMBERS
     group_id: str | None
     relation: str  # "members" | "owners"
     ids: tuple[str, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    applications: bool = False
+
+    @property
+    def gives(self) -> bool:
+        return self.relation == "members"
 
     def __str__(self) -> str:
         return f"add {self.relation} {', '.join(self.names or self.ids)}"
@@ -76,7 +115,7 @@ class AddPrincipals(Change):
 
 @dataclass(frozen=True)
 class RemovePrincipal(Change):
-    """Take one member or owner out."""
+    """Take one member or owner out. `application`: it is a service principal."""
 
     link = Link.MEMBERS
     removal = True
@@ -84,6 +123,7 @@ class RemovePrincipal(Change):
     relation: str
     id: str
     name: str = field(default="", compare=False)
+    application: bool = False
 
     def __str__(self) -> str:
         return f"remove {self.name or self.id} from the {self.relation}"
@@ -91,7 +131,11 @@ class RemovePrincipal(Change):
 
 @dataclass(frozen=True)
 class AssignRole(Change):
-    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes."""
+    """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
+
+    `new`: there is no such assignment; else it is there and not as it was made. `path` is the field that asks
+    for it.
+    """
 
     link = Link.AZURE_ROLES
     scope: str
@@ -100,8 +144,16 @@ class AssignRole(Change):
     principal_id: str | None
     principal_type: str
     description: str
+    path: str = field(default="", compare=False)
+    new: bool = field(default=True, compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return self.new
 
     def __str__(self) -> str:
+        if not self.new:
+            return f"correct assignment of Azure role {self.role} at {place_name(self.scope)}"
         return f"assign Azure role {self.role} at {place_name(self.scope)}"
 
 
@@ -126,6 +178,7 @@ class DefineRole(Change):
     scope: str
     definition: Definition
     new: bool
+    adopted: bool = field(default=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -151,11 +204,21 @@ class RemoveRole(Change):
 
 @dataclass(frozen=True)
 class ApplyChild(Change):
-    """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it."""
+    """Make a Role or binding as it should be. `uid`: of the one that is there and ours; None: make it.
+
+    `complete`: it gives all that it should, whatever else is not as it should be. `adoption`: what to do with
+    one that is there and not ours.
+    """
 
     link = Link.BINDINGS
     child: Child
     uid: str | None
+    complete: bool = field(default=False, compare=False)
+    adoption: AdoptionPolicy = field(default=AdoptionPolicy.NEVER, compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return not self.complete
 
     def __str__(self) -> str:
         if self.child.joins:
@@ -182,15 +245,40 @@ class ReplaceChild(DeleteChild):
 
     removal = False
 
+    @property
+    def gives(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True)
-class ReleaseChild(DeleteChild):
-    """Let go of a service account that other policies want too: they keep it. `owner_uid`: who lets go."""
+class ReleaseChild(Change):
+    """Leave a Role, binding or account where it is, as nobody's: without our labels, and without an owner."""
 
-    owner_uid: str
+    link = Link.BINDINGS
+    removal = True
+    ref: ChildRef
+    uid: str
 
     def __str__(self) -> str:
-        return f"let go of {self.ref}"
+        return f"release {self.ref}"
+
+
+@dataclass(frozen=True)
+class LeaveAccount(Change):
+    """Take a policy out of the owners of a service account, which stays for others that have it too."""
+
+    link = Link.BINDINGS
+    removal = True
+    ref: ChildRef
+    uid: str
+    owner: Meta
+
+    def __str__(self) -> str:
+        return f"take {self.owner} out of the owners of {self.ref}"
+
+
+ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount
+"""What is written to the cluster."""
 
 
 @dataclass(frozen=True)

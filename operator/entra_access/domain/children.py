@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from entra_access.api.names import (
     ANNOTATION_ACCOUNT,
+    ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     FIELD_MANAGER,
+    GRANT,
     GROUP,
     LABEL_MANAGED_BY,
     LABEL_OWNER_KIND,
@@ -50,6 +52,8 @@ class ChildRef:
 
 
 AGGREGATION: Final = "aggregationRule"
+OWNERS: Final = "metadata.ownerReferences"
+NOT_AN_OWNER: Final = "none of it"
 UNCHANGEABLE: Final = {"roleRef", AGGREGATION}
 """What an apply cannot put right: such an object is deleted and made again."""
 ROLE_KINDS: Final = (ROLE, CLUSTER_ROLE)
@@ -76,8 +80,10 @@ class RbacSubject:
 class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
-    `account` is, for a token, the service account that it signs in. `joins`: it was made for another policy
-    that wants it too, which looks after it; this one is only to be among its owners, so that it stays for it.
+    `account` is, for a token, the service account that it signs in. `adopted`: it was there before. `kept`:
+    it is to stay when its resource goes. Nobody owns either, so that Kubernetes does not collect it. `joins`:
+    it was made for another policy that wants it too, which looks after it; this one is only to be among its
+    owners, so that it stays for it.
     """
 
     ref: ChildRef
@@ -87,7 +93,14 @@ class Child:
     role: str = ""
     subject: RbacSubject | None = None
     account: str = ""
+    adopted: bool = False
+    kept: bool = False
     joins: bool = False
+
+    @property
+    def owned(self) -> bool:
+        """Whether Kubernetes collects it with its resource."""
+        return not (self.adopted or self.kept)
 
     def content(self, group_id: str | None = None) -> dict[str, Any]:
         """The part that gives access: the rules, or the roleRef and the subjects, or a token's type."""
@@ -99,6 +112,10 @@ class Child:
                 "subjects": [self.subject.as_dict(group_id)],
             }
         return {"type": TOKEN_TYPE} if self.account else {}
+
+    def mark(self, group_id: str | None = None) -> str:
+        """A hash of what is wished for, by which a new wish is told from what another hand changed."""
+        return fingerprint({**self.content(group_id), **({"kept": True} if self.kept else {})})
 
     def labels(self) -> dict[str, str]:
         """The labels by which the operator finds its own."""
@@ -128,9 +145,10 @@ class Child:
         metadata = {
             "name": self.ref.name,
             "labels": self.labels(),
-            "annotations": {ANNOTATION_APPLIED: fingerprint(content)}
-            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {}),
-            "ownerReferences": [self.owner_reference()],
+            "annotations": {ANNOTATION_APPLIED: self.mark(group_id)}
+            | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
+            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
+            "ownerReferences": [self.owner_reference()] if self.owned else [],
         }
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
@@ -151,11 +169,10 @@ class SeenChild:
     resource_version: str
     labels: Mapping[str, str]
     applied: str
-    owners: tuple[
-        tuple[str, str, str], ...
-    ]  # kind, name and UID of ours among the owners, the controller first
+    owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours; the controller comes first
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
+    adopted: bool = False  # says its annotation, which anybody may write
 
     @property
     def owner_uids(self) -> frozenset[str]:
@@ -182,10 +199,11 @@ _CONTENT: Final = {
 
 
 def is_ours(body: Mapping[str, Any]) -> bool:
-    """Whether it looks like something that we made: by its label, or by an ownerReference to ours."""
+    """Whether it looks like something that we made: by its labels, or by an ownerReference to ours."""
     meta = body["metadata"]
-    owners = meta.get("ownerReferences", ())
-    return (meta.get("labels") or {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER or any(
+    owners, labels = meta.get("ownerReferences", ()), meta.get("labels") or {}
+    owner = labels.get(LABEL_OWNER_KIND) in {POLICY.kind, GRANT.kind} and labels.get(LABEL_OWNER_NAME)
+    return (labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER and bool(owner)) or any(
         str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners
     )
 
@@ -238,6 +256,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             for m in meta.get("managedFields", ())
             if m.get("manager") != FIELD_MANAGER
         ),
+        adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
     )
 
 
@@ -279,9 +298,21 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         for key, value in wanted.labels().items()
         if seen.labels.get(key) != value
     ]
-    if wanted.owner.uid not in seen.owner_uids:
-        found.append(("metadata.ownerReferences", str(wanted.owner), "none of it"))
+    if wanted.owned and wanted.owner.uid not in seen.owner_uids:
+        found.append((OWNERS, str(wanted.owner), NOT_AN_OWNER))
+    if not wanted.owned and seen.owners:
+        found.append((OWNERS, "none", ", ".join(f"{kind} {name}" for kind, name, _ in seen.owners)))
     return found
+
+
+def gives_all(wanted: Child, seen: SeenChild) -> bool:
+    """Whether the one that is there gives all that is wanted; it may give more, or to more."""
+    for key, value in wanted.content().items():
+        there = _ordered(seen.content.get(key))
+        parts = value if isinstance(value, list) else [value]
+        if not all(_ordered(part) in (there if isinstance(there, list) else [there]) for part in parts):
+            return False
+    return True
 
 
 def _short(text: str) -> str:
@@ -293,7 +324,7 @@ def _words(value: object) -> str:
     """A short form of a rule list, a roleRef or a subject list, for people."""
     if isinstance(value, Mapping):
         return (
-            f"{value.get('kind')} {value.get('name')}"
+            f"{value.get('kind')} {value.get('name') or 'not made yet'}"
             if "name" in value
             else json.dumps(value, sort_keys=True)
         )
@@ -302,27 +333,29 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def drift_of(wanted: Child, seen: SeenChild) -> list[DriftItem]:
-    """What another hand changed: differences to what was applied last, with who made each and when.
+def drift_of(wanted: Child, seen: SeenChild, *, joined: bool = False) -> list[tuple[DriftItem, bool]]:
+    """The differences, and whether another hand made each; then with who did it and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
     is not that of what is wanted now, and nobody else owns the field. Nor is it when a shared account passes
     on to the next of its policies: then its labels are still those that were written for the one before.
+    `joined`: the one that is to be among its owners has been that.
     """
-    unchanged_wish = seen.applied == fingerprint(wanted.content()) and not wanted.joins
-    return [
-        DriftItem(System.KUBERNETES, str(seen.ref), name, expected, found, *_changed_by(seen, name))
-        for name, expected, found in differences(wanted, seen)
-        if any(_owns(manager["fields"], name) for manager in seen.managers)
-        or (unchanged_wish and not _passed_on(wanted, name, found))
-    ]
+    unchanged_wish = joined if wanted.joins else seen.applied == wanted.mark()
+    found = []
+    for name, expected, there in differences(wanted, seen):
+        foreign = any(_owns(manager["fields"], name) for manager in seen.managers)
+        foreign = foreign or (unchanged_wish and not _passed_on(wanted, name, there))
+        by = changed_by(seen, name) if foreign else ("", "")
+        found.append((DriftItem(System.KUBERNETES, str(seen.ref), name, expected, there, *by), foreign))
+    return found
 
 
 def _passed_on(wanted: Child, name: str, found: str) -> bool:
     return wanted.ref.kind is SERVICE_ACCOUNT and name.startswith("metadata.labels[") and found != "none"
 
 
-def _changed_by(seen: SeenChild, name: str) -> tuple[str, str]:
+def changed_by(seen: SeenChild, name: str) -> tuple[str, str]:
     """The field manager that last wrote the field, and when; else the one that last wrote anything."""
     owning = [m for m in seen.managers if _owns(m["fields"], name)]
     last = max(owning or seen.managers, key=lambda m: str(m["time"]), default=None)
@@ -337,11 +370,6 @@ def _owns(fields: Mapping[str, Any], name: str) -> bool:
             return False
         fields = fields[step]
     return True
-
-
-def deleted_drift(ref: ChildRef, now: str) -> DriftItem:
-    """The drift that is an object's deletion. Kubernetes does not record who deleted it."""
-    return DriftItem(System.KUBERNETES, str(ref), "", "present", "deleted", "", now)
 
 
 def by_ref(seen: Iterable[SeenChild]) -> dict[ChildRef, SeenChild]:

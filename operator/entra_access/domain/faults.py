@@ -5,6 +5,7 @@
     ├── Unavailable     no connection, a time-out, 5xx
     ├── SignInFailed    no token could be had
     ├── Replicating     it was made, but not every replica knows it yet
+    │   └── RoleUnknown it is a role definition, or one that is no more
     ├── UniqueNameHeld  a deleted group still holds the uniqueName
     ├── Changed         it changed between reading and writing
     ├── Missing         it is not there, for certain
@@ -113,6 +114,14 @@ class Replicating(Fault):
 
     reason = "Replicating"
     expected = True
+
+
+class PrincipalUnknown(Replicating):
+    """Azure does not know the principal: not yet, or not any more, and the answer is the same."""
+
+
+class RoleUnknown(Replicating):
+    """Azure does not know the role definition: not yet, or not any more, and the answer is the same."""
 
 
 class UniqueNameHeld(Fault):

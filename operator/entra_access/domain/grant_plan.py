@@ -1,29 +1,58 @@
 """The plan of a NamespaceGrant: the access in one namespace, within its policy's ceiling."""
 
 from dataclasses import replace
+from datetime import datetime
+from typing import Final
 
 from entra_access.api.names import CLUSTER_ROLE, ROLE, ROLE_BINDING
-from entra_access.api.resources import Meta, NamespaceGrant
+from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, NamespaceGrant
 from entra_access.api.status import Item, Subject, System
+from entra_access.api.times import moment, stamp
 from entra_access.domain import ceiling
 from entra_access.domain.access_plan import rbac_subject
 from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.definition_plan import assignable, wished_definition
+from entra_access.domain.expiry import expired, expiry, too_long
 from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.naming import binding_name, role_name
 from entra_access.domain.observed import GrantWorld, PolicyView
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, count, missing_cluster_roles, plan_children
+from entra_access.domain.plan import (
+    Plan,
+    child_item,
+    count,
+    missing_cluster_roles,
+    plan_children,
+    plan_children_removal,
+)
 from entra_access.domain.role_plan import ASSIGNMENT, WishedRole, plan_assignments
 from entra_access.domain.warnings import grant_warnings
 
+POLICY_DELETED: Final = "PolicyDeleted"
+POLICY_DELETING: Final = "PolicyDeleting"
+
 
 def plan_grant(
-    grant: NamespaceGrant, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
+    grant: NamespaceGrant,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    now: datetime,
+    *,
+    had: bool = False,
+    known_end: str = "",
 ) -> Plan:
-    """What makes the access in one namespace as the grant and its policy's ceiling say."""
-    refusal, gives_nothing = _refusal(grant, world)
+    """What makes the access in one namespace as the grant and its policy's ceiling say.
+
+    `had`: its policy was there before, so one that is not there was deleted and is not yet to come.
+    `known_end`: when the access ends as the status has it, for as long as the policy cannot be read.
+    """
+    given = world.policy.policy.ceiling if world.policy and world.policy.policy else None
+    known = moment(known_end) if world.policy and world.policy.policy is None else None
+    end = expiry(grant, given, known)
+    refusal, gives_nothing = _refusal(grant, world, now, had=had, known=known)
     if refusal and not gives_nothing:
-        return _unchanged(refusal, world, inventory)
+        return replace(_unchanged(refusal, world, inventory), expires_at=stamp(end) if end else "")
     subject = _subject(world.policy)
     findings = [refusal] if refusal else []
     wanted: list[Child] = []
@@ -32,9 +61,19 @@ def plan_grant(
         findings += missing_cluster_roles(grant.cluster_roles, world.cluster_roles, "spec")
         wanted = _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
-        wishes = [WishedRole(f"spec.azureRoles[{i}]", r, scope) for i, r in enumerate(grant.azure_roles)]
-    children = plan_children(wanted, world.children, inventory, now)
-    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory)
+        wishes = [
+            _wish(WishedRole(f"spec.azureRoles[{index}]", role, scope), world.policy, place)
+            for index, role in enumerate(grant.azure_roles)
+        ]
+    policy = world.policy.policy if world.policy else None
+    adoption = policy.adoption if policy else AdoptionPolicy.NEVER
+    if world.policy is None or world.policy.deleting:
+        # As when the grant itself is deleted: what was there before stays.
+        children = plan_children_removal(world.children, inventory, adoption, keep=False)
+    else:
+        keep = policy is not None and policy.delete_policy is DeletePolicy.KEEP
+        children = plan_children(wanted, world.children, inventory, adoption=adoption, keep=keep)
+    roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
     policy = world.policy.policy if world.policy else None
     if subject and policy and not refusal:
@@ -49,20 +88,52 @@ def plan_grant(
     return Plan(
         changes=(*children.additions, *roles.additions, *children.removals, *roles.removals),
         findings=tuple(findings),
-        drift=children.drift,
+        differences=(*roles.differences, *children.differences),
         subject=subject,
         counts=counts,
         inventory=(*roles.inventory, *children.inventory),
         summary=_summary(subject, counts),
         claims=roles.claims,
+        expires_at=stamp(end) if end else "",
     )
 
 
+def _wish(wish: WishedRole, view: PolicyView | None, place: Place) -> WishedRole:
+    """The wish, with what is to be said where the role is one that the grant's own policy makes."""
+    custom = view.policy.custom_roles if view and view.policy else ()
+    own = next((one for one in custom if one.name.lower() == wish.role.lower()), None)
+    if view is None or own is None:
+        return wish
+    definition = wished_definition(own, view.name, place)
+    if not assignable(definition, wish.scope):
+        message = (
+            f"the custom role {own.name} of AccessPolicy {view.name} cannot be assigned at {wish.scope}: add "
+            "that, or what it lies in, to its assignableScopes in the policy's spec.customRoles"
+        )
+        return replace(wish, refusal=message)
+    if own.name.lower() not in view.roles:
+        what = f"AccessPolicy {view.name} to make the custom role {own.name}; see its AzureRolesReady"
+        return replace(wish, awaited=what)
+    return wish
+
+
 def plan_grant_removal(
-    owner: Meta, place: Place, world: GrantWorld, inventory: tuple[Item, ...], now: str
+    owner: Meta,
+    place: Place,
+    world: GrantWorld,
+    inventory: tuple[Item, ...],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    *,
+    keep: bool = False,
 ) -> Plan:
-    """What takes away all that a grant made: bindings, then role assignments."""
-    children = plan_children((), world.children, inventory, now)
+    """What takes away all that a grant made: bindings, then role assignments.
+
+    What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
+    """
+    children = plan_children_removal(world.children, inventory, adoption, keep=keep)
+    if keep:
+        kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
+        return Plan(changes=children.removals, inventory=(*kept, *children.inventory))
     roles = plan_assignments((), None, owner, place, world, inventory)
     # What could not be seen may be there, and would be left behind.
     unseen = world.assignments
@@ -98,13 +169,18 @@ def _subject(view: PolicyView | None) -> Subject | None:
     return replace(view.subject, reference="")
 
 
-def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
+def _refusal(
+    grant: NamespaceGrant, world: GrantWorld, now: datetime, *, had: bool, known: datetime | None
+) -> tuple[Finding | None, bool]:
     """Why the grant gives nothing now, and whether what it gave before must go."""
-    refusal, gives_nothing = refused_unseen(grant, world)
+    refusal, gives_nothing = refused_unseen(grant, world, now, had=had, known=known)
     view = world.policy
     if refusal or view is None or view.policy is None:
         return refusal, gives_nothing
-    too_much = ceiling.beyond(grant, view.policy.ceiling, world.namespace_labels, world.roles)
+    given = view.policy.ceiling
+    too_much = ceiling.beyond(grant, given, world.namespace_labels, world.roles) or too_long(
+        grant, given, now
+    )
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
     if view.subject is None:
@@ -114,22 +190,36 @@ def _refusal(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, 
     return None, False
 
 
-def refused_unseen(grant: NamespaceGrant, world: GrantWorld) -> tuple[Finding | None, bool]:
+def refused_unseen(
+    grant: NamespaceGrant,
+    world: GrantWorld,
+    now: datetime,
+    *,
+    had: bool = False,
+    known: datetime | None = None,
+) -> tuple[Finding | None, bool]:
     """What `_refusal` says without a look at Azure: such a grant's Azure roles need not be looked up."""
     view = world.policy
     if world.namespace_ending:
         message = f"namespace {grant.meta.namespace} is being deleted"
         return _of_policy(Severity.WAITING, "NamespaceEnding", message), False
+    given = view.policy.ceiling if view and view.policy else None
+    over = expired(grant, given, now, known)
+    if over:
+        return over, True
+    if view is None and had:
+        message = f"AccessPolicy {grant.policy} was deleted, so nothing is given; make it anew or delete this"
+        return _of_policy(Severity.STALLED, POLICY_DELETED, message), True
     if view is None:
         message = f"waiting for AccessPolicy {grant.policy}, which does not exist"
         return _of_policy(Severity.WAITING, "PolicyNotFound", message), True
     if view.deleting:
-        message = f"AccessPolicy {grant.policy} is being deleted"
-        return _of_policy(Severity.WAITING, "PolicyDeleting", message), True
+        message = f"AccessPolicy {grant.policy} is being deleted, so nothing is given any more"
+        return _of_policy(Severity.STALLED, POLICY_DELETING, message), True
     if view.policy is None:
         message = f"waiting for AccessPolicy {grant.policy}, which cannot be read: {view.unreadable}"
         return _of_policy(Severity.WAITING, "PolicyUnreadable", message), False
-    closed = ceiling.not_here(grant, view.policy.ceiling, world.namespace_labels)
+    closed = ceiling.not_here(grant, given, world.namespace_labels)
     return closed, closed is not None
 
 

@@ -1,35 +1,41 @@
-"""The part of a policy's plan that is about the group which the policy makes: itself, members and owners."""
+"""The part of a policy's plan that is about the group which the policy makes, or takes over."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from entra_access.api.resources import (
-    POLICY_MEMBER,
-    AccessPolicy,
-    DirectorySubject,
     GroupSubject,
     Membership,
-    PrincipalKind,
-    Reference,
+    Meta,
 )
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
+from entra_access.domain.adoption import PATH as NAME_PATH
+from entra_access.domain.adoption import adopting, plan_adoption, refused_again
 from entra_access.domain.changes import (
     AddPrincipals,
+    AdoptGroup,
     CreateGroup,
-    RemovePrincipal,
     RestoreGroup,
     UpdateGroup,
 )
+from entra_access.domain.difference import (
+    ABSENT,
+    DELETED,
+    GONE,
+    PRESENT,
+    Difference,
+    group_words,
+)
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.naming import mail_nickname
-from entra_access.domain.observed import Group, PolicyWorld, Principal, Seen
+from entra_access.domain.marks import Marks
+from entra_access.domain.members_plan import Held, Memory, note_applications, plan_principals
+from entra_access.domain.naming import digest, is_adopted, mail_nickname
+from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.part import Part
 from entra_access.domain.subject_plan import Who
-from entra_access.domain.warnings import overage
 
 GROUP: Final = "Group"
-MEMBER: Final = "Member"
 RESTORING: Final = "Restoring"
 SETTLING: Final = "Settling"
 
@@ -39,33 +45,64 @@ def group_item(inventory: Iterable[Item]) -> Item | None:
     return next((item for item in inventory if item.system is System.ENTRA and item.kind == GROUP), None)
 
 
+@dataclass(frozen=True)
+class GroupNames:
+    """The uniqueNames of a policy's group: of one that it makes, and of one that it takes over."""
+
+    made: str
+    adopted: str
+
+
 def plan_group(
-    wish: GroupSubject, unique_name: str, world: PolicyWorld, inventory: tuple[Item, ...], now: str
+    wish: GroupSubject,
+    names: GroupNames,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    now: str,
+    put_in: Marks,
+    meta: Meta,
 ) -> Who:
-    """The group, its members and owners, as they should be."""
+    """The group, its members and owners, as they should be. `put_in`: whom the operator has put into it."""
     line = group_item(inventory)
     known = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     who = Who()
-    _plan_group_itself(who, wish, unique_name, world, line, now)
+    refusal = refused_again(wish, world, line.id if line else "")
+    if refusal:
+        who.findings.append(refusal)
+        who.alone = who.unseen = True
+        return who
+    _plan_group_itself(who, wish, names, world, line, now, meta)
+    taking = any(isinstance(change, AdoptGroup) for change in who.additions)
     creating = any(isinstance(change, CreateGroup) for change in who.additions)
     group_id = None if creating else known or None
-    if not creating and (group_id is None or world.group is None):
+    # What was put into another group says nothing of this one.
+    memory = Memory(meta, put_in if line and line.id == group_id else Marks(), who.name)
+    who.unseen = True
+    if taking or (not creating and (group_id is None or world.group is None)):
         # Nobody to give anything to. What was made for a group that is gone gives nothing, and stays.
         who.alone = True
         return who
     visible = isinstance(world.group, Group) and not world.group.deleted
-    members = _plan_principals(wish, world, group_id) if visible or creating else Part()
+    members, held = Part(), Held()
+    if visible or creating:
+        held = plan_principals(members, wish, world, group_id, memory)
     if isinstance(world.group, Group) and not (visible and _is_settled(wish, world, members, line)):
         _settle(who, world.group, members, line)
         return who
     if visible or creating:
-        _note_applications(members, wish, world, inventory, group_id)
+        note_applications(members, held, wish, world, inventory, group_id)
     who.additions += members.additions
     who.removals += members.removals
     who.inventory += members.inventory
     who.findings += members.findings
+    who.differences += members.differences
+    who.entries, who.stays = members.entries, members.stays
+    faults = isinstance(world.members, Fault) or isinstance(world.owners, Fault)
+    who.unseen = faults or not (visible or creating)
     who.count = members.count
-    who.subject = Subject("Group", group_id or "", who.name)
+    seen = world.group if isinstance(world.group, Group) else None
+    adopted = is_adopted(seen.unique_name) if seen else bool(line and line.adopted and not creating)
+    who.subject = Subject("Group", group_id or "", who.name, ADOPTED if adopted else "Created")
     return who
 
 
@@ -84,46 +121,83 @@ def _settle(who: Who, group: Group, members: Part, line: Item | None) -> None:
     """Restore the group, or see off those who must leave it, before anything is given to it."""
     told = line is not None and line.id == group.id
     who.alone = True
-    who.subject = Subject("Group", group.id, group.display_name) if told else None
+    origin = ADOPTED if is_adopted(group.unique_name) else "Created"
+    who.subject = Subject("Group", group.id, group.display_name, origin) if told else None
+    who.differences += members.differences
     if members.removals:
         message = f"those who are no members any more leave group {group.display_name} first"
         more = Finding(Link.SUBJECT, Severity.WAITING, SETTLING, message)
         members.findings.append(more)
-    who.additions += members.removals
+    # New owners come first: Entra keeps a group's last owner.
+    owners = (one for one in members.additions if isinstance(one, AddPrincipals) and one.relation == "owners")
+    who.additions += [*owners, *members.removals]
     who.findings += members.findings
     if not told:
         who.inventory = [replace(item, id="") for item in who.inventory]
 
 
+def group_mark(display_name: str, nickname: str, description: str | None) -> str:
+    """A hash of a group's attributes."""
+    return digest(repr((display_name, nickname, description or None)))
+
+
 def _plan_group_itself(
-    part: Part, wish: GroupSubject, unique_name: str, world: PolicyWorld, line: Item | None, now: str
+    part: Part,
+    wish: GroupSubject,
+    names: GroupNames,
+    world: PolicyWorld,
+    line: Item | None,
+    now: str,
+    meta: Meta,
 ) -> None:
     """The group itself: made, restored, renamed or found as it should be."""
     since = line.since if line else now
     nickname = wish.mail_nickname or mail_nickname(wish.display_name)
+    mark = group_mark(wish.display_name, nickname, wish.description)
+    words = group_words(wish.display_name)
     match world.group:
         case Fault() as fault:
             part.findings.append(fault.finding(Link.SUBJECT, observing=True))
             part.inventory += [line] if line else []
         case None:
-            refusal = _refused_name(wish, world)
-            if refusal:
-                part.findings.append(refusal)
+            refusal = _claimed(wish, world)
+            found = None if refusal else plan_adoption(wish, meta, names.adopted, world)
+            if refusal or isinstance(found, Finding):
+                part.findings += [one for one in (refusal, found) if isinstance(one, Finding)]
+            elif found:
+                part.additions.append(found)
+                part.findings.append(adopting(found))
             else:
-                create = CreateGroup(unique_name, wish.display_name, nickname, wish.description)
+                create = CreateGroup(names.made, wish.display_name, nickname, wish.description)
                 part.additions.append(create)
                 part.name = wish.display_name
+                gone = bool(line and line.id)
+                item = DriftItem(System.ENTRA, words, "", PRESENT, GONE if gone else ABSENT)
+                part.differences.append(Difference(item, create, foreign=gone))
         case Group(deleted=True) as group:
-            part.additions.append(RestoreGroup(group.id, group.display_name))
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
+            restore = RestoreGroup(group.id, group.display_name)
+            part.additions.append(restore)
+            item = DriftItem(System.ENTRA, words, "", PRESENT, DELETED)
+            part.differences.append(Difference(item, restore, foreign=bool(line and line.id == group.id)))
+            known = line.applied if line else ""
+            part.inventory.append(_line_of(group, since, known))
             message = f"the deleted group {group.display_name} is being restored"
             part.findings.append(Finding(Link.SUBJECT, Severity.WAITING, RESTORING, message))
         case Group() as group:
-            part.inventory.append(Item(System.ENTRA, GROUP, unique_name, group.id, since))
-            _plan_attributes(part, wish, nickname, group, world)
+            part.inventory.append(_line_of(group, since, mark))
+            _plan_attributes(part, wish, nickname, group, world, foreign=bool(line and line.applied == mark))
 
 
-def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld) -> None:
+def _line_of(group: Group, since: str, applied: str) -> Item:
+    """The inventory's line. The group's own uniqueName tells whether it was there before its policy."""
+    origin = ADOPTED if is_adopted(group.unique_name) else ""
+    return Item(System.ENTRA, GROUP, group.unique_name, group.id, since, origin, applied)
+
+
+def _plan_attributes(
+    part: Part, wish: GroupSubject, nickname: str, group: Group, world: PolicyWorld, *, foreign: bool
+) -> None:
+    """`foreign`: the attributes were as they are wished for once."""
     wanted = {"displayName": wish.display_name, "mailNickname": nickname, "description": wish.description}
     found = {
         "displayName": group.display_name,
@@ -139,190 +213,35 @@ def _plan_attributes(part: Part, wish: GroupSubject, nickname: str, group: Group
             wanted |= {"displayName": group.display_name, "mailNickname": group.mail_nickname}
     different = tuple((name, value) for name, value in wanted.items() if value != found[name])
     if different:
-        part.additions.append(UpdateGroup(group.id, different))
+        change = UpdateGroup(group.id, different, tuple(found.items()))
+        part.additions.append(change)
+        words = group_words(wish.display_name)
+        part.differences += [
+            Difference(
+                DriftItem(System.ENTRA, words, name, value or "none", found[name] or "none"), change, foreign
+            )
+            for name, value in different
+        ]
 
 
-def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
-    """Why the group may not have the wished name: another policy's, or somebody's, has it."""
-
-    def refused(reason: str, message: str) -> Finding:
-        path = "spec.subject.group.displayName"
-        return Finding(Link.SUBJECT, Severity.STALLED, reason, message, path)
-
+def _claimed(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Another policy has the wished name, or whether somebody has it is not seen."""
     if world.claimant:
         message = f"AccessPolicy {world.claimant} has the group {wish.display_name}; choose another name"
-        return refused("GroupClaimed", message)
+        return Finding(Link.SUBJECT, Severity.STALLED, "GroupClaimed", message, NAME_PATH)
     if isinstance(world.namesakes, Fault):
         return world.namesakes.finding(Link.SUBJECT)
-    if world.namesakes:
-        ids = ", ".join(sorted(group.id for group in world.namesakes))
-        message = (
-            f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
-            "choose another name, or rename or delete that group"
-        )
-        return refused("GroupExists", message)
     return None
 
 
-def _plan_principals(wish: GroupSubject, world: PolicyWorld, group_id: str | None) -> Part:
-    """Members and owners of the group, as far as the membership mode lets us."""
-    part = Part()
-    if wish.membership is not Membership.UNMANAGED:
-        exact = wish.membership is Membership.EXACT
-        part.count = _plan_relation(
-            part, "members", wish.members, world.members, world, group_id, exact=exact
-        )
-    elif not isinstance(world.members, Fault):
-        part.count = len(world.members)
-    exact = wish.membership is Membership.EXACT
-    _plan_relation(part, "owners", wish.owners, world.owners, world, group_id, exact=exact)
-    return part
-
-
-def _note_applications(
-    members: Part, wish: GroupSubject, world: PolicyWorld, inventory: tuple[Item, ...], group_id: str | None
-) -> None:
-    """Write down which service principals are members, and take out those written down that must leave.
-
-    Graph's list of members leaves service principals out, so one that is no longer wished for may be there
-    and not be seen. Source: https://learn.microsoft.com/graph/api/group-list-members, "known issue".
-    """
-    if wish.membership is not Membership.EXACT or isinstance(world.members, Fault):
-        return
-    applications = [one for one in wish.members if one.kind == PrincipalKind.SERVICE_PRINCIPAL.value]
-    found = {one: world.principals.get(one) for one in applications}
-    wanted = {one: seen for one, seen in found.items() if isinstance(seen, Principal)}
-    members.inventory += [Item(System.ENTRA, MEMBER, str(one), seen.id) for one, seen in wanted.items()]
-    listed = {one.id for one in world.members} | {seen.id for seen in wanted.values()}
-    if members.unseen or not group_id:
-        return
-    # One that is wished for and cannot be found just now is not one that must leave.
-    wished = {str(one) for one in wish.members}
-    members.removals += [
-        one for one in leave_unseen(group_id, inventory) if one.id not in listed and one.name not in wished
-    ]
-
-
-def leave_unseen(group_id: str, inventory: Iterable[Item]) -> list[RemovePrincipal]:
-    """What takes out the service principals that are written down as members, shown by a list or not."""
-    lines = {line.id: line for line in inventory if line.kind == MEMBER and line.id}
-    return [RemovePrincipal(group_id, "members", one, line.name) for one, line in lines.items()]
-
-
-def _plan_relation(
-    part: Part,
-    relation: str,
-    wished: tuple[Reference, ...],
-    seen: Seen[tuple[Principal, ...]],
-    world: PolicyWorld,
-    group_id: str | None,
-    *,
-    exact: bool,
-) -> int | None:
-    """Plan one relation of the group. Returns how many it will have, or None where that was not seen."""
-    wanted, unresolved, unseen = _resolve(part, relation, wished, world)
-    part.unseen = part.unseen or unseen or isinstance(seen, Fault)
-    if isinstance(seen, Fault):
-        part.findings.append(seen.finding(Link.MEMBERS, observing=True))
-        return None
-    current = {principal.id for principal in seen}
-    adding = sorted(wanted.keys() - current)
-    # Service principals in a call of their own: it needs a permission that the operator may not have.
-    applications = [one for one in adding if wanted[one].kind == PrincipalKind.SERVICE_PRINCIPAL.value]
-    for ids in ([one for one in adding if one not in applications], applications):
-        names = tuple(wanted[one].value for one in ids)
-        part.additions += [AddPrincipals(group_id, relation, tuple(ids), names)] if ids else []
-    # Whoever could be one of those that were not found by name, or were not seen at all, stays.
-    leaving = [p for p in seen if p.id not in wanted and not unresolved & {p.id, p.name.lower()}]
-    if not exact or unseen or not group_id:
-        leaving = []
-    if relation == "owners" and not wanted:
-        leaving = _but_one_user(part, seen, leaving)
-    part.removals += [RemovePrincipal(group_id or "", relation, one.id, one.name) for one in leaving]
-    return len(current | wanted.keys()) - len(leaving)
-
-
-def _but_one_user(part: Part, seen: tuple[Principal, ...], leaving: list[Principal]) -> list[Principal]:
-    """Entra keeps a group's last owner that is a user, so one of them stays where none is wished for.
-
-    Source: https://learn.microsoft.com/graph/api/group-delete-owners
-    """
-    users = [principal for principal in seen if principal.kind == PrincipalKind.USER.value]
-    if not users or any(user not in leaving for user in users):
-        return leaving
-    stays = min(users, key=lambda user: user.id)
+def _refused_name(wish: GroupSubject, world: PolicyWorld) -> Finding | None:
+    """Why a group of ours may not be renamed so: another policy's, or somebody's, has that name."""
+    refusal = _claimed(wish, world)
+    if refusal or isinstance(world.namesakes, Fault) or not world.namesakes:
+        return refusal
+    ids = ", ".join(sorted(group.id for group in world.namesakes))
     message = (
-        f"owner {stays.name or stays.id} stays: Entra keeps a group's last owner; name another under owners"
+        f"a group named {wish.display_name} is already there and was not made here (object id {ids}); "
+        "choose another name, or rename or delete that group"
     )
-    part.findings.append(Finding(Link.MEMBERS, Severity.NOTE, "LastOwnerStays", message))
-    return [principal for principal in leaving if principal != stays]
-
-
-def _resolve(
-    part: Part, relation: str, wished: tuple[Reference, ...], world: PolicyWorld
-) -> tuple[dict[str, Reference], set[str], bool]:
-    """The references by object id; the names that nobody has; whether one was not seen."""
-    wanted: dict[str, Reference] = {}
-    unresolved: set[str] = set()
-    unseen = False
-    for index, reference in enumerate(wished):
-        path = f"spec.subject.group.{relation}[{index}].{reference.kind}"
-        match _found(reference, world, path):
-            case Principal() as principal:
-                wanted[principal.id] = reference
-                part.findings += _overage(reference, principal, world, path)
-            case Fault() as fault:
-                unseen = True
-                part.findings.append(fault.finding(Link.MEMBERS))
-            case Finding() as finding:
-                # Which group that is nobody knows now, so none of those that are members may go.
-                unseen = True
-                part.findings.append(finding)
-            case _:
-                unresolved.add(reference.value)
-                message = f"there is no {reference} in the directory; correct it, or create it there"
-                part.findings.append(Finding(Link.MEMBERS, Severity.STALLED, "MemberNotFound", message, path))
-    return wanted, unresolved, unseen
-
-
-def _found(reference: Reference, world: PolicyWorld, path: str) -> Seen[Principal | None] | Finding:
-    groups = {POLICY_MEMBER, PrincipalKind.GROUP.value}
-    if reference.kind in groups and reference.value in world.cycles:
-        message = (
-            f"its group would be a member of itself: {world.cycles[reference.value]}; take one of them out"
-        )
-        return Finding(Link.MEMBERS, Severity.STALLED, "MembershipCycle", message, path)
-    if reference.kind == POLICY_MEMBER:
-        return _group_of_policy(reference.value, world, path)
-    return world.principals.get(reference)
-
-
-def _group_of_policy(name: str, world: PolicyWorld, path: str) -> Principal | Finding:
-    """The group of another AccessPolicy, or why it is not known."""
-
-    def finding(severity: Severity, reason: str, message: str) -> Finding:
-        return Finding(Link.MEMBERS, severity, reason, message, path)
-
-    view = world.policies.get(name)
-    if view is None or view.deleting:
-        state = "is being deleted" if view else "does not exist"
-        return finding(Severity.WAITING, "PolicyNotFound", f"waiting for AccessPolicy {name}, which {state}")
-    if view.policy and not _has_group(view.policy):
-        message = f"AccessPolicy {name} has no group that could be a member; name its subject itself"
-        return finding(Severity.STALLED, "PolicyHasNoGroup", message)
-    if view.subject is None or view.subject.kind != "Group":
-        message = f"waiting for AccessPolicy {name} to have its group"
-        return finding(Severity.WAITING, "PolicyNotReady", message)
-    return Principal(view.subject.object_id, PrincipalKind.GROUP.value)
-
-
-def _has_group(policy: AccessPolicy) -> bool:
-    subject = policy.subject
-    return isinstance(subject, GroupSubject) or (
-        isinstance(subject, DirectorySubject) and subject.reference.kind == PrincipalKind.GROUP.value
-    )
-
-
-def _overage(reference: Reference, principal: Principal, world: PolicyWorld, path: str) -> list[Finding]:
-    finding = overage(principal.id, str(reference), world.groups_of, Link.MEMBERS, path)
-    return [finding] if finding else []
+    return Finding(Link.SUBJECT, Severity.STALLED, "GroupExists", message, NAME_PATH)

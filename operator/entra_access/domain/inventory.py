@@ -1,7 +1,9 @@
 """Lines of the inventory that are written before what they tell of is made."""
 
+from dataclasses import replace
+
 from entra_access.api.names import SECRET, SERVICE_ACCOUNT
-from entra_access.api.status import Item, System
+from entra_access.api.status import ADOPTED, Item, System
 from entra_access.domain.changes import (
     AddPrincipals,
     ApplyChild,
@@ -11,7 +13,8 @@ from entra_access.domain.changes import (
     DefineRole,
 )
 from entra_access.domain.definition_plan import definition_item
-from entra_access.domain.group_plan import GROUP, MEMBER, group_item
+from entra_access.domain.group_plan import GROUP, group_item
+from entra_access.domain.members_plan import MEMBER
 from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
@@ -37,7 +40,8 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case CreateGroup() if group_item(inventory) is None:
             return Item(System.ENTRA, GROUP, change.unique_name, since=now)
         case DefineRole():
-            return definition_item(change.definition, now)
+            line = definition_item(change.definition, "")
+            return replace(line, origin=ADOPTED) if change.adopted else line
         case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
             name = assignment_name(change.scope, principal, change.role_id)
             return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))

@@ -9,7 +9,7 @@ GUID, which is the same in every tenant and cloud; names can change.
 from dataclasses import dataclass
 from typing import Final
 
-from entra_access.domain.naming import guid_in
+from entra_access.domain.naming import role_guid
 from entra_access.domain.place import ClusterKind
 
 CLUSTER: Final = "cluster"
@@ -123,12 +123,12 @@ CONNECTING: Final = {_AKS: BY_GUID[_AKS_USER].name, _ARC: BY_GUID[_ARC_USER].nam
 
 def known_role(role: str) -> KnownRole | None:
     """The built-in role of that name, GUID or role definition id, or None where the tables have none."""
-    return BY_GUID.get(guid_in(role) or "") or _BY_NAME.get(role.lower())
+    return BY_GUID.get(role_guid(role) or "") or _BY_NAME.get(role.lower())
 
 
 def same_role(one: str, other: str) -> bool:
     """Whether two texts in specs certainly mean the same role."""
     if one.lower() == other.lower():
         return True
-    ids = [guid_in(text) or getattr(known_role(text), "guid", None) for text in (one, other)]
+    ids = [role_guid(text) or getattr(known_role(text), "guid", None) for text in (one, other)]
     return ids[0] is not None and ids[0] == ids[1]

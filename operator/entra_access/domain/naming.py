@@ -8,10 +8,16 @@ from typing import Final
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "entra-access.dev")
 _ILLEGAL_IN_NICKNAME: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_ROLE: Final = re.compile(
+    rf"(?:(?:/subscriptions/[^/]+)?/providers/Microsoft\.Authorization/roleDefinitions/)?({_GUID.pattern})",
+    re.IGNORECASE,
+)
 _AUTHORIZATION: Final = re.compile(
     r"/providers/Microsoft\.Authorization/role(?:Assignments|Definitions)/", re.IGNORECASE
 )
 MAX_NICKNAME: Final = 64
+_ADOPTED: Final = "_adopted"
+"""No policy's name has an underscore."""
 
 
 def digest(text: str, length: int = 8) -> str:
@@ -26,6 +32,20 @@ def unique_name(owner_id: str, policy: str) -> str:
     """
     # Neither an owner id nor a policy's name can have an underscore, so no two pairs mean the same.
     return f"entra-access-{owner_id}_{policy}"
+
+
+def adopted_name(owner_id: str, policy: str) -> str:
+    """The `uniqueName` that a group gets when a policy takes it over.
+
+    It is another one than that of a group which the policy makes, so that Entra itself tells that the group
+    was there before, whatever becomes of the policy and its status.
+    """
+    return f"{unique_name(owner_id, policy)}{_ADOPTED}"
+
+
+def is_adopted(name: str) -> bool:
+    """Whether a `uniqueName` is that of a group that was taken over."""
+    return name.endswith(_ADOPTED)
 
 
 def mail_nickname(display_name: str) -> str:
@@ -93,7 +113,21 @@ def assignment_id(scope: str, name: str) -> str:
     return f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
 
 
+def is_guid(text: str) -> bool:
+    """Whether the text is a GUID and nothing else."""
+    return _GUID.fullmatch(text) is not None
+
+
+def role_guid(role: str) -> str | None:
+    """The GUID of a role that a spec gives by its GUID or its role definition id; None where it is a name.
+
+    A name can have a slash in it, and a GUID after that; these two forms are those that the CRDs let in.
+    """
+    found = _ROLE.fullmatch(role)
+    return found[1].lower() if found else None
+
+
 def guid_in(text: str) -> str | None:
-    """The GUID at the end of a role's id, or of a role given by its GUID; None where it is a name."""
+    """The GUID at the end of an ARM id that Azure gave, or that is made here; None where there is none."""
     last = text.rpartition("/")[2]
     return last.lower() if _GUID.fullmatch(last) else None

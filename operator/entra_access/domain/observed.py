@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.api.resources import AccessPolicy, Meta, Reference
 from entra_access.api.status import Item, Subject
@@ -15,7 +15,11 @@ Seen: TypeAlias = T | Fault
 
 @dataclass(frozen=True)
 class Group:
-    """An Entra group. `deleted`: it lies among the deleted items, from where it can be restored."""
+    """An Entra group.
+
+    `deleted`: it lies among the deleted items, from where it can be restored. `obstacle`: why it cannot be
+    one that a policy looks after.
+    """
 
     id: str
     unique_name: str
@@ -23,6 +27,7 @@ class Group:
     mail_nickname: str
     description: str | None
     deleted: bool = False
+    obstacle: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Principal:
         A user of another tenant: Kubernetes knows them by their object id.
     security
         A group that can be given access: Azure and Kubernetes take security groups only.
+    enabled
+        A user who can sign in.
+    unified
+        A Microsoft 365 group, which can be no member of another group.
     """
 
     id: str
@@ -45,24 +54,50 @@ class Principal:
     display_name: str = ""
     guest: bool = False
     security: bool = True
+    unified: bool = False
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A member or owner who is wished for; `there`: it is in the group already."""
+
+    relation: str
+    reference: str
+    id: str
+    there: bool
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """An Azure role assignment. `role_id` is the GUID of the role definition."""
+    """An Azure role assignment. `role_id` is the GUID of the role definition.
+
+    Attributes
+    ----------
+    condition
+        What narrows the access down; the operator sets none.
+    changed_by
+        The object id of who wrote it last.
+    changed
+        When that was.
+    """
 
     name: str
     scope: str
     principal_id: str
     role_id: str
     description: str = ""
+    condition: str = ""
+    changed_by: str = field(default="", compare=False)
+    changed: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Definition:
     """An Azure role definition, as far as a custom role can be compared.
 
-    `permissions` are actions, notActions, dataActions and notDataActions.
+    `permissions` are actions, notActions, dataActions and notDataActions; `changed_by` is the object id of
+    who wrote it last, and `changed` when.
     """
 
     guid: str
@@ -70,6 +105,8 @@ class Definition:
     description: str = ""
     assignable_scopes: tuple[str, ...] = ()
     permissions: tuple[tuple[str, ...], ...] = ((), (), (), ())
+    changed_by: str = field(default="", compare=False)
+    changed: str = field(default="", compare=False)
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -97,6 +134,32 @@ class ClusterFacts:
     azure_rbac: bool | None = None
 
 
+class Whom(NamedTuple):
+    """A subject as RBAC names it."""
+
+    kind: str
+    name: str
+    namespace: str
+
+
+def whom(subject: Subject) -> Whom:
+    """How RBAC names a policy's subject."""
+    return Whom(subject.kind, subject.rbac_name, subject.namespace)
+
+
+@dataclass(frozen=True)
+class ForeignBinding:
+    """A binding that the operator did not make.
+
+    `name` is as ``RoleBinding apps/mine``, `role` as ``ClusterRole edit``; `made_by` is a field manager.
+    """
+
+    name: str
+    role: str
+    made_by: str
+    made: str
+
+
 @dataclass(frozen=True)
 class Namespace:
     """What is known of a namespace, as it was at a resource version."""
@@ -121,6 +184,8 @@ class AzureWorld:
         Those at other scopes that matter, by the scope in lower case.
     claimed
         ARM ids, in lower case, of assignments that another resource of ours wants too.
+    claims_known
+        Everybody of ours has said what they want, so that what nobody claims nobody wants.
     facts
         What the cluster is.
     """
@@ -129,6 +194,7 @@ class AzureWorld:
     assignments: Seen[tuple[Assignment, ...]] = ()
     elsewhere: Mapping[str, Seen[tuple[Assignment, ...]]] = field(default_factory=dict)
     claimed: frozenset[str] = frozenset()
+    claims_known: bool = True
     facts: ClusterFacts = field(default_factory=ClusterFacts)
 
 
@@ -167,6 +233,8 @@ class PolicyWorld(AzureWorld):
         The group with the policy's uniqueName; None where there is certainly none.
     namesakes
         Other groups with the wished display name; looked for only when the group is to be made or renamed.
+    candidate
+        The group that a policy names by annotation as the one that is to become its group.
     claimant
         The name of another AccessPolicy that has the wished display name, if there is one.
     principals
@@ -177,8 +245,12 @@ class PolicyWorld(AzureWorld):
         The members by which the group would be a member of itself, with the way, as ``a → b → a``.
     groups_of
         In how many groups each service principal is, by object id.
+    shadows
+        The bindings that other hands made, by whom they are for.
+    definition_owners
+        The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
-        The policy's custom roles by name, and the GUIDs of others that have such a name.
+        The policy's custom roles by name, and others that have such a name.
     heirs
         The other policies whose subject is a service account that was made for this one, by the account.
     unread
@@ -187,6 +259,7 @@ class PolicyWorld(AzureWorld):
 
     group: Seen[Group | None] = None
     namesakes: Seen[tuple[Group, ...]] = ()
+    candidate: Seen[Group | None] = None
     claimant: str | None = None
     members: Seen[tuple[Principal, ...]] = ()
     owners: Seen[tuple[Principal, ...]] = ()
@@ -196,12 +269,14 @@ class PolicyWorld(AzureWorld):
     groups_of: Mapping[str, int] = field(default_factory=dict)
     account: AccountWorld = field(default_factory=AccountWorld)
     definitions: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
-    definition_namesakes: Mapping[str, Seen[str | None]] = field(default_factory=dict)
+    definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
+    definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     heirs: Mapping[ChildRef, tuple[Meta, ...]] = field(default_factory=dict)
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    shadows: Mapping[Whom, Mapping[ChildRef, ForeignBinding]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -215,6 +290,8 @@ class PolicyView:
     subject
         Who the spec says gets the access. None while nobody is known, or only who got it by an earlier spec:
         what the spec allows now was not meant for them.
+    roles
+        The GUIDs of the custom roles that it has made, by name in lower case.
     """
 
     name: str
@@ -222,6 +299,7 @@ class PolicyView:
     policy: AccessPolicy | None
     unreadable: str
     subject: Subject | None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class ClusterKind(Enum):
 
 
 _CLUSTER: Final = re.compile(r".*/(managedClusters|connectedClusters)/[^/]+", re.IGNORECASE)
+_MARK: Final = "entra-access-operator"
 _SUBSCRIPTION: Final = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
 
 
@@ -104,7 +105,12 @@ class Place:
         """Whether the description is one that this cluster's operator gives, to whichever resource."""
         return description.endswith(self._mark)
 
+    @staticmethod
+    def made_by_an_operator(description: str) -> bool:
+        """Whether the description is one that an operator gives, of this cluster or of another."""
+        return _MARK in description
+
     @property
     def _mark(self) -> str:
         cluster = self.cluster_id.rpartition("/")[2].lower()
-        return f"entra-access-operator ({cluster}, {digest(self.owner_id)})"
+        return f"{_MARK} ({cluster}, {digest(self.owner_id)})"

@@ -6,21 +6,28 @@ from typing import Final
 
 from entra_access.api.resources import (
     AccessPolicy,
+    AdoptionPolicy,
+    DeletePolicy,
     DirectorySubject,
+    ForeignAssignments,
     GroupSubject,
     Meta,
     ServiceAccountSubject,
 )
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.access_plan import Access, plan_access
 from entra_access.domain.changes import AssignRole, Change, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
+from entra_access.domain.difference import NOT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
-from entra_access.domain.group_plan import group_item, leave_unseen, plan_group
-from entra_access.domain.naming import unique_name
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.foreign_plan import plan_foreign, satisfied
+from entra_access.domain.group_plan import GroupNames, group_item, plan_group
+from entra_access.domain.marks import Marks
+from entra_access.domain.members_plan import leave_unseen
+from entra_access.domain.naming import adopted_name, is_adopted, unique_name
+from entra_access.domain.observed import Group, PolicyWorld, whom
 from entra_access.domain.place import Place
-from entra_access.domain.plan import Plan, child_item, count, plan_children
+from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
 from entra_access.domain.subject_plan import (
     Who,
@@ -40,17 +47,20 @@ def plan_policy(
     inventory: tuple[Item, ...],
     now: str,
     known: Subject | None = None,
+    put_in: Marks | None = None,
 ) -> Plan:
     """What makes all that a policy asks for as it should be.
 
     `known` is who got the access when that was found out last; it counts only while it cannot be seen.
+    `put_in` are those whom the operator has put into the group, or whom the policy was for.
     """
     match policy.subject:
         case GroupSubject() as wish:
-            name = unique_name(place.owner_id, policy.meta.name)
-            who = plan_group(wish, name, world, inventory, now)
+            owner, name = place.owner_id, policy.meta.name
+            names = GroupNames(unique_name(owner, name), adopted_name(owner, name))
+            who = plan_group(wish, names, world, inventory, now, put_in or Marks(), policy.meta)
         case DirectorySubject() as wish:
-            who = plan_directory_subject(policy, wish, world, known)
+            who = plan_directory_subject(policy, wish, world, known, put_in or Marks())
         case ServiceAccountSubject() as wish:
             who = plan_service_account(policy, wish, world)
     if who.alone or who.subject is None:
@@ -70,11 +80,22 @@ def _links_without(policy: AccessPolicy) -> frozenset[Link]:
 
 def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
-    children = [child_item(child.ref, child.uid) for child in world.children]
+    # An account that another policy has made is this one's only when this one is among its owners.
+    others = {world.account.there} - {item.id for item in inventory} if world.account.shared else set()
+    children = [child_item(child.ref, child.uid) for child in world.children if child.uid not in others]
     in_azure = [item for item in inventory if item.system is System.AZURE]
     kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
-    return Plan(tuple(who.additions), tuple(who.findings), subject=who.subject, inventory=kept, claims=claims)
+    return Plan(
+        tuple(who.additions),
+        tuple(who.findings),
+        tuple(who.differences),
+        entries=None if who.unseen else tuple(who.entries),
+        stays=frozenset(who.stays),
+        subject=who.subject,
+        inventory=kept,
+        claims=claims,
+    )
 
 
 def _whole(
@@ -88,7 +109,7 @@ def _whole(
 ) -> Plan:
     """The plan for a subject that is known, or is the group which this plan makes."""
     access = plan_access(policy, place, world, subject)
-    custom = plan_definitions(policy.custom_roles, policy.meta, place, world, inventory, now)
+    custom = plan_definitions(policy.custom_roles, policy.meta, place, world, inventory, now, policy.adoption)
     wishes = [
         WishedRole(f"spec.azureRoles[{index}].role", one.role, place.scope(one.scope))
         for index, one in enumerate(policy.azure_roles)
@@ -97,21 +118,35 @@ def _whole(
         replace(one, refusal=custom.refusal(one.role, one.scope)) for one in (*wishes, *access.azure_roles)
     ]
     own = replace(world, roles={**world.roles, **custom.roles(one.role for one in wishes)})
-    roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory)
+    roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
-    shared = plan_handover(policy.meta, live, who.children, world)
+    shared = plan_handover(policy.meta, live, who, world)
     live = [child for child in live if child.ref not in shared.refs]
-    children = plan_children(who.children + access.children, live, inventory, now, who.replaced)
+    keep = policy.delete_policy is DeletePolicy.KEEP
+    wanted = who.children + access.children
+    children = plan_children(wanted, live, inventory, who.replaced, policy.adoption, keep=keep)
+    satisfying = satisfied(roles, world, subject.object_id)
+    remove = policy.foreign_assignments is ForeignAssignments.REMOVE
+    foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
+    undeclared = [one.change for one in foreign if one.change]
     left, gone = _former_group(policy, world, inventory, subject)
     additions = [*who.additions, *custom.additions, *roles.additions, *children.additions, *shared.additions]
-    removals = [*children.removals, *shared.releases, *roles.removals, *custom.removals, *who.removals, *left]
+    removals = [*children.removals, *shared.removals, *roles.removals, *undeclared, *custom.removals]
+    removals += [*who.removals, *left]
     findings = [*who.findings, *custom.findings, *roles.findings, *access.findings]
     counts = _counts(policy, who, roles, access)
     return Plan(
         changes=tuple(additions + removals),
         findings=(*findings, *policy_warnings(policy, place, world, subject, roles.resolved)),
-        drift=children.drift,
+        differences=(
+            *who.differences,
+            *custom.differences,
+            *roles.differences,
+            *children.differences,
+            *foreign,
+            *_shadows(world, subject),
+        ),
         subject=subject,
         counts=counts,
         inventory=(
@@ -125,7 +160,20 @@ def _whole(
         summary=_summary(subject, counts),
         claims=roles.claims,
         gone=gone,
+        entries=None if who.unseen else tuple(who.entries),
+        stays=frozenset(who.stays),
     )
+
+
+def _shadows(world: PolicyWorld, subject: Subject) -> list[Difference]:
+    """What others let the subject do: told of, and not touched."""
+    words = f"{subject.kind} {subject.display_name}"
+    found = []
+    for one in sorted(world.shadows.get(whom(subject), {}).values(), key=lambda one: one.name):
+        said = ("subjects", f"{NOT}{words}", f"{words} has {one.role}")
+        item = DriftItem(System.KUBERNETES, one.name, *said, one.made_by, one.made)
+        found.append(Difference(item, foreign=True))
+    return found
 
 
 def _stays(namespace: str | None, world: PolicyWorld) -> bool:
@@ -159,7 +207,9 @@ def _former_group(
     lines = {item.id.lower() for item in inventory if item.system is System.ENTRA and item.id}
     match world.group:
         case Group(deleted=False) as group if group.id != subject.object_id and group_item(inventory):
-            return _delete(group, inventory), frozenset()
+            # One that was there before stays, and is not looked after any more.
+            adopted = is_adopted(group.unique_name)
+            return ([], frozenset(lines)) if adopted else (_delete(group, inventory), frozenset())
         case Fault():
             return [], frozenset()
         case _:
@@ -200,31 +250,46 @@ def _summary(subject: Subject, counts: Mapping[str, int | None]) -> str:
 
 
 def plan_policy_removal(
-    owner: Meta, place: Place, world: PolicyWorld, inventory: tuple[Item, ...], now: str
+    owner: Meta,
+    place: Place,
+    world: PolicyWorld,
+    inventory: tuple[Item, ...],
+    now: str,
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
+    *,
+    keep: bool = False,
 ) -> Plan:
-    """What takes away all that a policy made: bindings, assignments, custom roles, then the group."""
+    """What takes away all that a policy made: bindings, assignments, custom roles, then the group.
+
+    What was adopted stays. With `keep` all of it stays, and what is in the cluster is let go.
+    """
+    if keep:
+        released = plan_children_removal(world.children, inventory, adoption, keep=True)
+        kept = tuple(item for item in inventory if item.system is not System.KUBERNETES)
+        return Plan(changes=released.removals, inventory=(*kept, *released.inventory))
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
     # Kubernetes takes a policy that is gone out of the owners of what others have too.
-    shared = plan_handover(owner, world.children, (), world)
-    left = [child for child in world.children if child.ref not in shared.refs]
-    children = plan_children((), left, inventory, now)
+    shared = plan_handover(owner, world.children, Who(), world)
+    own = [child for child in world.children if child.ref not in shared.refs]
+    children = plan_children_removal(own, inventory, adoption, keep=False)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
     custom = plan_definitions((), owner, place, world, inventory, now)
     changes: list[Change] = [*shared.additions, *children.removals, *roles.removals, *custom.removals]
-    if isinstance(world.group, Group) and not world.group.deleted:
-        changes += _delete(world.group, inventory)
+    group = world.group if isinstance(world.group, Group) else None
+    if group and not group.deleted and not is_adopted(group.unique_name):
+        changes += _delete(group, inventory)
     name = world.group.display_name if isinstance(world.group, Group) else ""
-    kept = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
+    lines = tuple(item for item in inventory if item.system is System.ENTRA or item.kind == DEFINITION)
     return Plan(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
         inventory=(
-            *kept,
+            *lines,
             *roles.inventory,
             *children.inventory,
             *shared.inventory,

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from entra_access.api.resources import Meta
-from entra_access.api.status import Item, Subject, System
+from entra_access.api.resources import AdoptionPolicy, Meta
+from entra_access.api.status import ADOPTED, DriftItem, Item, Subject, System
 from entra_access.domain.changes import AssignRole, UnassignRole, place_name
-from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity
+from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference, assignment_words
+from entra_access.domain.faults import Denied, Fault, Finding, Link, Missing, Severity
 from entra_access.domain.known_roles import BY_GUID, KnownRole
 from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
@@ -15,16 +16,22 @@ from entra_access.domain.part import Part
 from entra_access.domain.place import Place
 
 ASSIGNMENT: Final = "RoleAssignment"
+MADE: Final = "made"
+"""What the inventory's line of an assignment has as `applied` from when it was there once."""
 
 
 @dataclass(frozen=True)
 class WishedRole:
-    """One role at one scope (an ARM id), and the field that asks for it. `refusal`: why it cannot be."""
+    """One role at one scope (an ARM id), and the field that asks for it.
+
+    `refusal`: why it cannot be; `awaited`: what must be made before.
+    """
 
     path: str
     role: str
     scope: str
     refusal: str = ""
+    awaited: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ def plan_assignments(
     place: Place,
     world: AzureWorld,
     inventory: Iterable[Item],
+    adoption: AdoptionPolicy = AdoptionPolicy.NEVER,
 ) -> RolePart:
     """Compare role assignments as they should be with those that are there.
 
@@ -113,7 +121,7 @@ def plan_assignments(
             lines={item.id.lower(): item for item in lines if scope_of(item.id).lower() == key},
             seen=assignments_at(world, place, key),
         )
-        _plan_scope(part, here, subject, place.note(owner), place, world, held)
+        _plan_scope(part, here, subject, place.note(owner), place, world, held, adoption)
     return part
 
 
@@ -151,6 +159,12 @@ def _resolve(
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
             held.scopes.add(wish.scope.lower())
+        elif wish.awaited:
+            message = f"waiting for {wish.awaited}"
+            part.findings.append(
+                Finding(Link.AZURE_ROLES, Severity.WAITING, "RoleNotReady", message, wish.path)
+            )
+            held.scopes.add(wish.scope.lower())
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
             held.everything = True  # any assignment may be this one
@@ -185,7 +199,7 @@ def _remembered(
         if item.name.lower() == wish.role.lower() and scope_of(item.id).lower() == wish.scope.lower()
     }
     for one in seen:
-        if assignment_id(one.scope, one.name).lower() in ids and _named_by_us(one):
+        if assignment_id(one.scope, one.name).lower() in ids and named_by_us(one):
             message = f"the Azure role {wish.role} has another name now; its GUID is {one.role_id}"
             part.findings.append(Finding(Link.AZURE_ROLES, Severity.NOTE, "RoleRenamed", message, wish.path))
             return one.role_id
@@ -224,31 +238,119 @@ def _plan_scope(
     place: Place,
     world: AzureWorld,
     held: _Held,
+    adoption: AdoptionPolicy,
 ) -> None:
     if isinstance(here.seen, Missing):
         # With a resource group all assignments in it go.
         part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
         return
     if isinstance(here.seen, Fault):
-        finding = here.seen.finding(Link.AZURE_ROLES, observing=True)
-        wish = next(iter(here.wanted.values()), None)
-        if wish and not place.covers(here.scope):
-            finding = replace(finding, path=_scope_path(wish.wish))
-        part.findings.append(finding)
+        part.findings.append(_unseen(here, here.seen, place))
         part.inventory += here.lines.values()
         part.count = None
         return
     principal = subject.object_id if subject else ""
-    mine = {a.role_id for a in here.seen if principal and a.principal_id == principal}
+    mine: dict[str, list[Assignment]] = {}
+    for a in here.seen:
+        if principal and a.principal_id == principal:
+            mine.setdefault(a.role_id, []).append(a)
     for role_id, one in here.wanted.items():
         # Without a type it is a service account, which Azure does not know.
-        if subject and subject.principal_type and role_id not in mine:
-            part.additions.append(
-                AssignRole(
-                    here.scope, one.wish.role, role_id, principal or None, subject.principal_type, note
-                )
+        if subject and subject.principal_type:
+            change = AssignRole(
+                here.scope,
+                one.wish.role,
+                role_id,
+                principal or None,
+                subject.principal_type,
+                note,
+                one.wish.path,
             )
+            line = here.lines.get(one.assignment(principal)) if principal else None
+            there = mine.get(role_id, [])
+            if not _give(part, change, there, line, place):
+                _adopt(part, change, there, here.lines, adoption)
     _sort_out(part, here, here.seen, principal, note, place, world, held)
+
+
+def _give(
+    part: RolePart, change: AssignRole, seen: list[Assignment], line: Item | None, place: Place
+) -> bool:
+    """Plan one assignment that is wanted; `seen` is what gives that role already, by whichever name.
+
+    Returns whether it is ours, or will be.
+    """
+    words = assignment_words(change.role, change.scope)
+    if not seen:
+        part.additions.append(change)
+        # One that is only announced was never made.
+        foreign = bool(line and line.applied)
+        item = DriftItem(System.AZURE, words, "", PRESENT, DELETED if foreign else ABSENT)
+        part.differences.append(Difference(item, change, foreign))
+        return True
+    ours = next((one for one in seen if named_by_us(one) and line and line.applied), None)
+    if ours is None:
+        return False
+    # Another policy, or another cluster, may give the same and describe it as its own.
+    marked = place.made_by_an_operator(ours.description)
+    found = [("condition", "none", ours.condition)] if ours.condition else []
+    found += [] if marked else [("description", change.description, ours.description or "none")]
+    if found:
+        change = replace(change, new=False)
+        part.additions.append(change)
+        items = (
+            DriftItem(System.AZURE, words, name, expected, there, ours.changed_by, ours.changed)
+            for name, expected, there in found
+        )
+        part.differences += [Difference(item, change, foreign=True) for item in items]
+    return True
+
+
+def _adopt(
+    part: RolePart,
+    change: AssignRole,
+    seen: list[Assignment],
+    lines: Mapping[str, Item],
+    adoption: AdoptionPolicy,
+) -> None:
+    """The role is given by an assignment that another hand made: it counts, and may be taken over.
+
+    One that was taken over once stays so, whatever the policy says now and others did to it.
+    """
+    whole = [one for one in seen if not one.condition]
+    # Nobody else of ours may take away what gives a role that is wanted here.
+    part.claims |= {assignment_id(change.scope, one.name).lower() for one in whole}
+    if not whole:
+        message = (
+            f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
+            "remove that assignment or its condition"
+        )
+        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
+    may = adoption is not AdoptionPolicy.NEVER and not any(map(named_by_us, whole))
+    for one in seen:
+        arm_id = assignment_id(change.scope, one.name)
+        line = lines.get(arm_id.lower())
+        if (line and line.adopted) or (may and one in whole):
+            item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
+            part.inventory.append(item)
+            part.claims |= {arm_id.lower()}
+
+
+def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
+    """That a scope cannot be looked at; of one elsewhere than at the cluster, which one and what to do."""
+    finding = fault.finding(Link.AZURE_ROLES, observing=True)
+    if place.covers(here.scope):
+        return finding
+    wish = next(iter(here.wanted.values()), None)
+    path = _scope_path(wish.wish) if wish else "status.inventory"
+    message = fault.message
+    if isinstance(fault, Denied) and here.lines:
+        # Whoever has no right there is told that it is forbidden, also where there is nothing any more.
+        message += (
+            f"; if {here.scope} was deleted, what was assigned there went with it: give the role above it, "
+            "for example on its subscription, so that Azure can say that it is gone"
+        )
+    return replace(finding, message=message, path=path)
 
 
 def _scope_path(wish: WishedRole) -> str:
@@ -279,14 +381,22 @@ def _sort_out(
     """
     named = {assignment_id(here.scope, a.name).lower(): a for a in seen}
     # A line can be written by whoever may write a status: it makes nothing ours that we would not name so.
-    listed = {key: item for key, item in here.lines.items() if key not in named or _named_by_us(named[key])}
+    listed = {
+        key: item
+        for key, item in here.lines.items()
+        if key not in named
+        or named_by_us(named[key])
+        or (item.adopted and principal == named[key].principal_id)
+    }
+    taken = {item.id.lower() for item in part.inventory if item.adopted}
+    listed = {key: item for key, item in listed.items() if key not in taken}
     keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
     # Another cluster that uses the same group gives the same name; the description tells whose it is.
     ours = {
         key: a
         for key, a in named.items()
         if key in listed
-        or (_named_by_us(a) and (a.description == note or (key in keep and place.made_here(a.description))))
+        or (named_by_us(a) and (a.description == note or (key in keep and place.made_here(a.description))))
     }
     for key in sorted(listed.keys() | ours.keys()):
         item = listed.get(key)
@@ -298,11 +408,12 @@ def _sort_out(
             continue
         arm_id = item.id if item else assignment_id(here.scope, ours[key].name)
         role = keep[key].wish.role if key in keep else (item.name if item else ours[key].role_id)
-        part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id))
+        applied = MADE if key in ours else (item.applied if item else "")
+        part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id, applied=applied))
         if key not in keep and not held.has(here.scope, item):
             part.removals.append(UnassignRole(arm_id, role))
 
 
-def _named_by_us(assignment: Assignment) -> bool:
+def named_by_us(assignment: Assignment) -> bool:
     """Whether the assignment has the name that only we would give it."""
     return assignment.name == assignment_name(assignment.scope, assignment.principal_id, assignment.role_id)

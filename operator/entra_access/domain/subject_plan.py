@@ -15,11 +15,13 @@ from entra_access.api.resources import (
     SubjectSpec,
 )
 from entra_access.api.status import Item, Subject
-from entra_access.domain.changes import ApplyChild, Change, ReleaseChild
+from entra_access.domain.approval import approved, needs_approval
+from entra_access.domain.changes import ApplyChild, Change, LeaveAccount
 from entra_access.domain.children import Child, ChildRef, SeenChild, is_shared
 from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
+from entra_access.domain.marks import Marks
 from entra_access.domain.naming import token_name
-from entra_access.domain.observed import PolicyWorld, Principal
+from entra_access.domain.observed import Entry, PolicyWorld, Principal
 from entra_access.domain.part import Part
 from entra_access.domain.plan import child_item
 
@@ -29,6 +31,7 @@ PRINCIPAL_TYPES: Final = {
     PrincipalKind.SERVICE_PRINCIPAL.value: "ServicePrincipal",
 }
 """Azure's word for each kind of directory object."""
+SUBJECT: Final = "subject"
 _WORDS: Final = {"user": "user", "group": "group", "servicePrincipal": "service principal"}
 
 
@@ -72,23 +75,30 @@ def _stalled(reason: str, message: str, path: str) -> Finding:
 
 
 def plan_directory_subject(
-    policy: AccessPolicy, wish: DirectorySubject, world: PolicyWorld, known: Subject | None
+    policy: AccessPolicy, wish: DirectorySubject, world: PolicyWorld, known: Subject | None, put_in: Marks
 ) -> Who:
     """A group, user or service principal that is there already.
 
     `known` is who it was when it was found last: while the directory cannot be asked, that still holds.
+    `put_in` tells who it was before it could not be found.
     """
-    who, reference = Who(), wish.reference
+    who, reference = Who(unseen=True), wish.reference
     match world.principals.get(reference):
         case Fault() as fault:
             who.findings.append(fault.finding(Link.SUBJECT, observing=True))
             who.subject = known if known and is_for(wish, known) else None
         case Principal() as principal:
             refusal = _refused(wish, principal)
-            if refusal:
+            other = _another(policy, wish, principal, known, put_in)
+            if other:
+                who.findings.append(other)
+                who.subject = known
+            elif refusal:
                 who.findings.append(refusal)
             else:
                 who.subject = _subject(wish, principal)
+                who.entries = [Entry(SUBJECT, str(reference), principal.id, there=True)]
+                who.unseen = False
                 who.findings += _oddities(policy, wish, principal)
         case _:
             word = _WORDS[reference.kind]
@@ -99,6 +109,27 @@ def plan_directory_subject(
             )
             who.findings.append(_stalled("SubjectNotFound", message, wish.path))
     return who
+
+
+def _another(
+    policy: AccessPolicy,
+    wish: DirectorySubject,
+    principal: Principal,
+    known: Subject | None,
+    put_in: Marks,
+) -> Finding | None:
+    """The same name stands for somebody else now, to whom all the access would move."""
+    former = known.object_id if known and known.reference == str(wish.reference) else ""
+    if former == principal.id or not (
+        former or put_in.had_another(SUBJECT, str(wish.reference), principal.id)
+    ):
+        return None
+    ids = (former, principal.id)
+    if approved(policy.meta, ids):
+        return None
+    was = f", and was {former}" if former else ""
+    message = f"{wish.reference} is another object now ({principal.id}{was}), and all access would move to it"
+    return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
 
 
 def _refused(wish: DirectorySubject, principal: Principal) -> Finding | None:
@@ -140,6 +171,8 @@ def _oddities(policy: AccessPolicy, wish: DirectorySubject, principal: Principal
     """A user of this tenant by object id: right for Azure, and unknown to Kubernetes RBAC."""
     bound = policy.cluster_roles or policy.rules or policy.ceiling or policy.namespaces
     user = wish.reference.kind == PrincipalKind.USER.value
+    if not principal.enabled:
+        return [disabled(principal, Link.SUBJECT, wish.path)]
     if not (user and wish.reference.form and bound and principal.name and not principal.guest):
         return []
     message = (
@@ -147,6 +180,12 @@ def _oddities(policy: AccessPolicy, wish: DirectorySubject, principal: Principal
         f"bindings to the object id give nothing; use user: {{userPrincipalName: {principal.name}}}"
     )
     return [Finding(Link.SUBJECT, Severity.WARNING, "KnownByName", message, wish.path)]
+
+
+def disabled(principal: Principal, link: Link, path: str) -> Finding:
+    """A warning of a user who is disabled."""
+    message = f"{principal.name or principal.id} is disabled in Entra and cannot sign in"
+    return Finding(link, Severity.WARNING, "UserDisabled", message, path)
 
 
 def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, world: PolicyWorld) -> Who:
@@ -192,15 +231,15 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
 
 @dataclass
 class Handover:
-    """Service accounts that a policy lets go and that stay for others.
+    """Service accounts that are not for a policy to delete.
 
     Attributes
     ----------
     refs
         Which they are.
     additions
-        What makes those policies owners of them that are not yet.
-    releases
+        What makes other policies owners of them that are not yet.
+    removals
         What takes this policy out of their owners.
     inventory
         Their lines, until this policy is none of the owners any more.
@@ -208,29 +247,39 @@ class Handover:
 
     refs: set[ChildRef] = field(default_factory=set)
     additions: list[Change] = field(default_factory=list)
-    releases: list[Change] = field(default_factory=list)
+    removals: list[Change] = field(default_factory=list)
     inventory: list[Item] = field(default_factory=list)
 
 
-def plan_handover(
-    owner: Meta, children: Iterable[SeenChild], wanted: Iterable[Child], world: PolicyWorld
-) -> Handover:
-    """What becomes of the service accounts that were made for a policy and are the subject of others too.
+def plan_handover(owner: Meta, children: Iterable[SeenChild], who: Who, world: PolicyWorld) -> Handover:
+    """What becomes of the accounts that a policy has no use for, and others have; or that are nobody's now.
 
     An account has each of its policies among its owners, so Kubernetes keeps it until the last one is gone.
     """
-    handover, refs = Handover(), {child.ref for child in wanted}
+    handover, wanted = Handover(), {child.ref for child in who.children}
     for child in children:
         heirs = world.heirs.get(child.ref, ())
-        if child.ref in refs or not (heirs or is_shared(child, owner.name)):
+        if child.ref in wanted:
+            continue
+        if _is_used(child.ref, who.subject):
+            # It is the subject still, and was let go meanwhile: the watch has not shown that yet.
+            handover.refs.add(child.ref)
+            continue
+        if not heirs and not is_shared(child, owner.name):
             continue
         handover.refs.add(child.ref)
         handover.additions += [
-            ApplyChild(Child(child.ref, heir, joins=True), child.uid)
+            ApplyChild(Child(child.ref, heir, joins=True), child.uid, complete=True)
             for heir in heirs
             if heir.uid not in child.owner_uids
         ]
         if owner.uid in child.owner_uids:
-            handover.releases.append(ReleaseChild(child.ref, child.uid, owner.uid))
+            handover.removals.append(LeaveAccount(child.ref, child.uid, owner))
             handover.inventory.append(child_item(child.ref, child.uid))
     return handover
+
+
+def _is_used(ref: ChildRef, subject: Subject | None) -> bool:
+    """Whether it is the account that a policy is for."""
+    account = (ref.kind.kind, ref.namespace, ref.name)
+    return subject is not None and (subject.kind, subject.namespace, subject.name) == account

@@ -1,39 +1,41 @@
 """Look at Azure for one resource: roles, role assignments, custom roles."""
 
 import asyncio
-import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, Status
 from entra_access.domain.definition_plan import wished_definition
-from entra_access.domain.faults import Fault, Missing
+from entra_access.domain.faults import Denied, Fault, Missing
 from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, SharedEach
-
-ROLE_ID_SECONDS: Final = 3600.0
-"""For so long the GUID of a role's name is believed."""
-MISSING_SECONDS: Final = 60.0
-"""For so long it is believed that there is no role of a name. Wishes for such roles cost nothing."""
+from entra_access.reconcile.shared import Assignments, Shared, SharedEach
 
 
 class AzureReader:
     """Reads what plans need of Azure. What cannot be seen is a `Fault` in its place."""
 
     def __init__(
-        self, place: Place, arm: Arm, max_age: float, missing_seconds: float = MISSING_SECONDS
+        self,
+        place: Place,
+        arm: Arm,
+        max_age: float,
+        missing_seconds: float = MISSING_SECONDS,
+        changed: Callable[[list[Assignment]], None] | None = None,
     ) -> None:
         self._place = place
         self._arm = arm
-        self.assignments = Assignments(self._list, max_age)
-        self._role_ids = SharedEach(self._look_up, ROLE_ID_SECONDS)
-        self._missing = _Missing(missing_seconds)
+        self.assignments = Assignments(self._list, max_age, changed, self._read_one)
+        self._definitions = Shared(self._list_definitions, max_age)
+        self._role_names = SharedEach(self._role_name, ROLE_ID_SECONDS)
+        self._defined: frozenset[Definition] | None = None
+        self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
         """The fields of `AzureWorld`: the GUIDs of the roles, and what is assigned at the scopes.
@@ -61,15 +63,71 @@ class AzureReader:
             },
         }
 
+    async def left(self, status: Status) -> dict[str, Any]:
+        """The fields of `AzureWorld` for a resource that is going, also where the cluster itself is gone."""
+        world = await self.world((), (), status)
+        if isinstance(world["assignments"], Missing):
+            lines = [item for item in status.inventory if item.kind == ASSIGNMENT and item.id]
+            world["assignments"] = await seen(self._above(lines))
+        return world
+
+    async def _above(self, lines: Iterable[Item]) -> tuple[Assignment, ...]:
+        """What is assigned above the cluster. What was assigned in it is gone with it."""
+        scopes = {scope_of(item.id) for item in lines}
+        for place in (self._place.resource_group, self._place.subscription):
+            try:
+                return await self._arm.assignments(place, below=False)
+            except Missing:
+                continue
+            except Denied:
+                # Whoever may not look there has assigned nothing there, unless it is written down.
+                if any(f"{place.lower()}/".startswith(f"{one.lower()}/") for one in scopes):
+                    raise
+                return ()
+        return ()
+
     async def definitions(
-        self, roles: Iterable[CustomRole], policy: str
-    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[str | None]]]:
-        """The custom roles of a policy by name, and the GUIDs of others that have such a name."""
-        wishes = {role.name: wished_definition(role, policy, self._place) for role in roles}
+        self, roles: Iterable[CustomRole], policy: str, lines: Iterable[Item]
+    ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
+        """The custom roles of a policy by name, and others that have such a name."""
+        lines = tuple(lines)
+        wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
         there = await each(wishes, lambda name: self._definition(wishes[name]))
         missing = [name for name, found in there.items() if found is None]
         others = await each(missing, lambda name: self._namesake(wishes[name]))
         return there, others
+
+    async def role_names(self, guids: Iterable[str]) -> dict[str, str]:
+        """The names of roles; those that cannot be found now are left out."""
+        wanted = list(guids)
+        found = await asyncio.gather(*(seen(self._role_names.get(one)) for one in wanted))
+        return {one: name for one, name in zip(wanted, found, strict=True) if name and isinstance(name, str)}
+
+    async def look_again(self, scope: str) -> None:
+        """List the assignments at the cluster or at another scope anew; who wants to hear of changes does.
+
+        Raises
+        ------
+        Fault
+            The list could not be read.
+        """
+        await self.assignments.look_again(scope, self._covers(scope))
+
+    async def changed_definitions(self) -> frozenset[str]:
+        """The GUIDs of the custom roles at the cluster that are not as they were in the list before.
+
+        Raises
+        ------
+        Fault
+            The list could not be read.
+        """
+        before = self._defined
+        self._definitions.expire()
+        now = self._defined = frozenset(await self._definitions.get())
+        return frozenset() if before is None else frozenset(one.guid for one in before ^ now)
+
+    async def _list_definitions(self) -> tuple[Definition, ...]:
+        return await self._arm.custom_definitions(self._place.cluster_id)
 
     def latest(
         self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
@@ -77,11 +135,21 @@ class AzureReader:
         """What was seen at the cluster, or at another scope, with what the operator has written since."""
         if isinstance(found, Fault):
             return found
-        covers = self._place.covers if scope is None else lambda one: one.lower() == scope
-        return self.assignments.overlaid(found, covers)
+        return self.assignments.overlaid(found, self._covers(scope or self._place.cluster_id))
+
+    def _covers(self, scope: str) -> Callable[[str], bool]:
+        """Which scopes a list at this one shows."""
+        return self._place.covers if scope == self._place.cluster_id else _only(scope)
 
     async def _list(self, scope: str) -> tuple[Assignment, ...]:
         return await self._arm.assignments(scope, below=scope == self._place.cluster_id)
+
+    async def _role_name(self, guid: str) -> str:
+        found = await self._arm.definition(self._place.cluster_id, guid)
+        return found.name if found else ""
+
+    async def _read_one(self, arm_id: str) -> Assignment | None:
+        return await self._arm.assignment(scope_of(arm_id), arm_id.rpartition("/")[2])
 
     async def _all_at(self, scope: str, lines: Iterable[Item]) -> tuple[Assignment, ...]:
         """What a list at the scope shows.
@@ -89,13 +157,10 @@ class AzureReader:
         One that the inventory names and the list does not show is looked at itself: lists lag behind, and
         a line in a status proves neither that it is there nor whose it is.
         """
-        cluster = scope == self._place.cluster_id
-        listed = await self.assignments.get(
-            scope, self._place.covers if cluster else lambda one: one.lower() == scope.lower()
-        )
+        listed = await self.assignments.get(scope, self._covers(scope))
         known = {one.name for one in listed}
         unlisted = [item.id for item in lines if (guid_in(item.id) or "") not in known]
-        found = [await self._arm.assignment(scope_of(one), one.rpartition("/")[2]) for one in unlisted]
+        found = [await self._read_one(one) for one in unlisted]
         return (*listed, *(one for one in found if one))
 
     @staticmethod
@@ -104,63 +169,38 @@ class AzureReader:
 
     async def _role_id(self, role: str, scopes: Iterable[str]) -> str:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
-        for scope in (self._place.cluster_id, *scopes):
-            key = (role.lower(), scope)
-            if self._missing.has(key):
-                continue
-            made = self._missing.made
-            found = await self._role_ids.get(key)
-            if found:
-                return found
-            self._role_ids.forget(key)  # it may be made at any moment
-            if made == self._missing.made:
-                self._missing.note(key)
-        raise Missing(role)
+        return await self.roles.get(role, (self._place.cluster_id, *scopes))
 
     def role_made(self) -> None:
         """The operator has made or changed a custom role: what was missing may be there."""
-        self._missing.clear()
+        self.roles.made()
+        self._definitions.expire()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
 
     async def _definition(self, wish: Definition) -> Definition:
+        """By the one list at the cluster; what it does not show as it should be is looked at itself."""
+        listed = next((one for one in await self._definitions.get() if one.guid == wish.guid), None)
+        if listed and listed.content == wish.content:
+            return listed
         found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)
         if found is None:
             raise Missing(wish.name)
         return found
 
-    async def _namesake(self, wish: Definition) -> str:
-        found = await self._arm.role_id(wish.name, wish.assignable_scopes[0])
-        if found is None or found == wish.guid:
+    async def _namesake(self, wish: Definition) -> Definition:
+        scope = wish.assignable_scopes[0]
+        guid = await self._arm.role_id(wish.name, scope)
+        found = await self._arm.definition(scope, guid) if guid and guid != wish.guid else None
+        if found is None:
             raise Missing(wish.name)
         return found
 
 
-class _Missing:
-    """The roles, with the scopes where they were looked for, that were not there a short while ago.
-
-    `made` counts how often all of it was forgotten, because a role was made.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._since: dict[tuple[str, str], float] = {}  # the oldest first
-        self.made = 0
-
-    def has(self, key: tuple[str, str]) -> bool:
-        return time.monotonic() - self._since.get(key, float("-inf")) < self._seconds
-
-    def note(self, key: tuple[str, str]) -> None:
-        now = time.monotonic()
-        self._since.pop(key, None)
-        self._since[key] = now
-        while self._since and now - next(iter(self._since.values())) >= self._seconds:
-            del self._since[next(iter(self._since))]
-
-    def clear(self) -> None:
-        self._since.clear()
-        self.made += 1
+def _only(scope: str) -> Callable[[str], bool]:
+    """What a list is asked for: what is exactly at the scope."""
+    return lambda one: one.lower() == scope.lower()
 
 
 def _exactly_at(scope: str, found: Seen[tuple[Assignment, ...]]) -> Seen[tuple[Assignment, ...]]:

@@ -1,10 +1,12 @@
 """What the watches have shown: the operator's view of Kubernetes, without asking again."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from entra_access.api.names import (
+    BINDING_KINDS,
     CHILD_KINDS,
     CLUSTER_ROLE,
     FINALIZER,
@@ -15,15 +17,19 @@ from entra_access.api.names import (
     Kind,
 )
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.reading import read_meta, read_policy
+from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.resources import Meta
-from entra_access.api.status import Status, System, read_status
-from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
-from entra_access.domain.claims import Claim, claimant
-from entra_access.domain.observed import Namespace, PolicyView
+from entra_access.api.status import Item, Status, System, read_status
+from entra_access.domain.children import ChildRef, SeenChild, is_ours
+from entra_access.domain.claims import Claim
+from entra_access.domain.definition_plan import made_roles, wished_definition
+from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
+from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
-from entra_access.reconcile.claims import AssignmentClaims
+from entra_access.reconcile.claims import AssignmentClaims, NameClaims
+from entra_access.reconcile.owned import OwnedObjects, Owner
 from entra_access.reconcile.relations import PolicyRelations
+from entra_access.reconcile.shadows import Shadows
 
 Body = Mapping[str, Any]
 
@@ -60,15 +66,15 @@ class WatchCache:
     def __init__(self) -> None:
         self._resources: dict[Key, Body] = {}
         self._views: dict[str, PolicyView] = {}
-        self._claims: dict[str, Claim] = {}
-        self._claims_by_name: dict[str, set[str]] = defaultdict(set)
+        self._lines: dict[str, tuple[Item, ...]] = {}
+        self._names = NameClaims()
         self._grants_by_policy: dict[str, set[Key]] = defaultdict(set)
         self._grants_by_namespace: dict[str, set[Key]] = defaultdict(set)
-        self._children: dict[ChildRef, SeenChild] = {}
-        self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
+        self._children = OwnedObjects()
         self._namespaces: dict[str, Namespace] = {}
         self._cluster_roles: dict[str, _Known] = {}
         self._relations = PolicyRelations()
+        self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
 
     # What is known
@@ -83,14 +89,11 @@ class WatchCache:
 
     def claimant(self, policy: str) -> str | None:
         """The other policy that has the group name which this policy asks for."""
-        mine = self._claims.get(policy)
-        if mine is None:
-            return None
-        return claimant(mine, (self._claims[name] for name in self._claims_by_name[mine.wished]))
+        return self._names.claimant(policy)
 
     def children(self, owner: Key) -> tuple[SeenChild, ...]:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
-        return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
+        return self._children.of(owner)
 
     def heirs(self, policy: str, account: ChildRef) -> tuple[Meta, ...]:
         """The policies, other than the one of that name, that a service account is to stay for."""
@@ -100,6 +103,11 @@ class WatchCache:
         names = self._relations.of_account(account.namespace, account.name) - {policy}
         views = [view for name in names if (view := self._views.get(name)) and not view.deleting]
         return tuple(sorted((view.policy.meta for view in views if view.policy), key=str))
+
+    @property
+    def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
+        """The bindings that others made, by whom they are for."""
+        return self._shadows.bindings
 
     def namespace(self, name: str) -> Namespace | None:
         """The namespace, or None."""
@@ -141,8 +149,60 @@ class WatchCache:
         if kind is CLUSTER_ROLE:
             return {(None, name): one.uid for name, one in self._cluster_roles.items()}
         if kind in CHILD_KINDS:
-            return {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
+            return self._children.identities(kind) | self._shadows.identities(kind)
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
+
+    # What rounds over Entra and Azure need
+
+    def policy_key(self, name: str) -> Key:
+        """The key of a policy."""
+        return Key(POLICY.kind, None, name)
+
+    def policy_views(self) -> list[PolicyView]:
+        """What is known of all policies."""
+        return list(self._views.values())
+
+    def policy_inventory(self, name: str) -> tuple[Item, ...]:
+        """What a policy's status says that it has made."""
+        return self._lines.get(name, ())
+
+    def definition_owners(self, place: Place, policy: str) -> dict[str, str]:
+        """The other policies that custom roles belong to, by GUID."""
+        found: dict[str, str] = {}
+        for view in self._views.values():
+            if view.name != policy:
+                roles = view.policy.custom_roles if view.policy else ()
+                found |= {wished_definition(one, view.name, place).guid: view.name for one in roles}
+                lines = self._lines.get(view.name, ())
+                found |= dict.fromkeys(made_roles(lines, announced=True).values(), view.name)
+        return found
+
+    def policy_lines(self) -> list[Item]:
+        """The lines of all policies' inventories."""
+        return [line for lines in self._lines.values() for line in lines]
+
+    def directory_subjects(self) -> dict[str, set[str]]:
+        """The object ids of the subjects that are groups, and of those that are users."""
+        found: dict[str, set[str]] = {"groups": set(), "users": set()}
+        kinds = {"Group": "groups", "User": "users"}
+        for view in self._views.values():
+            subject = view.subject
+            if subject and subject.object_id and subject.principal_type in kinds:
+                found[kinds[subject.principal_type]].add(subject.object_id.lower())
+        return found
+
+    def by_object_id(self, ids: AbstractSet[str]) -> set[Key]:
+        """The policies whose subjects have these object ids."""
+        lower = {one.lower() for one in ids}
+        return {
+            Key(POLICY.kind, None, view.name)
+            for view in self._views.values()
+            if view.subject and view.subject.object_id.lower() in lower
+        }
+
+    def uses_directory(self) -> bool:
+        """Whether anybody has a subject that Azure knows."""
+        return any(view.subject and view.subject.object_id for view in self._views.values())
 
     # News
 
@@ -152,6 +212,8 @@ class WatchCache:
             return self._put_cluster_role(body)
         if kind is SERVICE_ACCOUNT:
             return self._put_account(body)
+        if kind in BINDING_KINDS:
+            return self._put_binding(kind, body)
         if kind in CHILD_KINDS:
             return self._put_child(kind, body)
         if kind is NAMESPACE:
@@ -173,11 +235,13 @@ class WatchCache:
             concerned = self._users_of_cluster_role(name)
         if kind is SERVICE_ACCOUNT:
             concerned = self._policies_for(self._relations.of_account(namespace, name))
+        if kind in BINDING_KINDS:
+            concerned = self._policies_for(self._shadows.drop(ChildRef(kind, namespace, name), uid))
         if kind in CHILD_KINDS:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:
                 return concerned
-            return concerned | self._forget_child(child)
+            return concerned | _keys(self._children.forget(child.ref))
         return self._drop_resource(Key(kind.kind, namespace, name), uid) if kind in {POLICY, GRANT} else set()
 
     def _put_resource(self, body: Body) -> set[Key]:
@@ -188,12 +252,14 @@ class WatchCache:
             return set()
         self.azure_claims.expect(key, _claims_of(read_status(body)))
         trimmed = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        written = expiry_fields(body["metadata"])
+        trimmed |= {"managedFields": written} if written else {}
         self._resources[key] = {**body, "metadata": trimmed}
         if meta.kind is POLICY:
             return {key} | self._put_view(body)
         if old is not None:
             self._unlink_grant(key, old)
-        self._grants_by_policy[_policy_of(body)].add(key)
+        self._grants_by_policy[policy_of(body)].add(key)
         self._grants_by_namespace[meta.namespace or ""].add(key)
         return {key}
 
@@ -212,31 +278,20 @@ class WatchCache:
             policy=policy,
             unreadable=unreadable,
             subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
+            roles=made_roles(status.inventory),
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
+        self._lines[meta.name] = status.inventory
+        self._shadows.subject(meta.name, status.subject)
         wished = policy.group.display_name.lower() if policy and policy.group else ""
-        created = subject if subject and (subject.kind, subject.origin) == ("Group", "Created") else None
-        held = created.display_name.lower() if created else ""
+        group = subject if subject and subject.kind == "Group" and subject.origin != "Existing" else None
+        held = group.display_name.lower() if group else ""
         concerned = self._policies_for(self._relations.put(view))
-        concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
+        concerned |= self._policies_for(self._names.put(Claim(meta.name, meta.created, wished, held)))
         if old is None or _relevant(old) != _relevant(view):
             concerned |= self._grants_by_policy.get(meta.name, set())
         return concerned
-
-    def _claim(self, policy: str, claim: Claim | None) -> set[Key]:
-        """Note a policy's claim. Returns the other policies that ask for a name which it has let go."""
-        old = self._claims.pop(policy, None)
-        before = {old.wished, old.held} - {""} if old else set()
-        after = {claim.wished, claim.held} - {""} if claim else set()
-        for name in before:
-            self._claims_by_name[name].discard(policy)
-        if claim:
-            self._claims[policy] = claim
-            for name in after:
-                self._claims_by_name[name].add(policy)
-        others = {other for name in before - after for other in self._claims_by_name[name]}
-        return {Key(POLICY.kind, None, other) for other in others if other != policy}
 
     def _drop_resource(self, key: Key, uid: str | None) -> set[Key]:
         old = self._resources.get(key)
@@ -248,24 +303,30 @@ class WatchCache:
             self._unlink_grant(key, old)
             return {key}
         self._views.pop(key.name, None)
-        concerned = self._policies_for(self._relations.drop(key.name))
-        return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
+        self._lines.pop(key.name, None)
+        self._shadows.subject(key.name, None)
+        concerned = self._policies_for(self._relations.drop(key.name) | self._names.forget(key.name))
+        return {key} | concerned | self._grants_by_policy.get(key.name, set())
 
     def _unlink_grant(self, key: Key, old: Body) -> None:
-        self._grants_by_policy[_policy_of(old)].discard(key)
+        self._grants_by_policy[policy_of(old)].discard(key)
         self._grants_by_namespace[key.namespace or ""].discard(key)
 
+    def _put_binding(self, kind: Kind, body: Body) -> set[Key]:
+        """A binding of ours, or of others, who may give something to a subject of ours."""
+        meta = body["metadata"]
+        ref = ChildRef(kind, meta.get("namespace"), meta["name"])
+        # One that lost its label is still known by what it was.
+        if is_ours(body) or ref in self._children:
+            return self._policies_for(self._shadows.drop(ref)) | self._put_child(kind, body)
+        return self._policies_for(self._shadows.put(kind, body))
+
     def _put_child(self, kind: Kind, body: Body) -> set[Key]:
-        child = seen_child(kind, body)
-        old = self._children.get(child.ref)
+        meta = body["metadata"]
+        old = self._children.get(ChildRef(kind, meta.get("namespace"), meta["name"]))
         if old is not None and not _newer(body, old.resource_version):
             return set()
-        concerned = self._forget_child(old) if old is not None else set()
-        owners = _owners_of(child)
-        self._children[child.ref] = child
-        for owner in owners:
-            self._children_by_owner[owner].add(child.ref)
-        return concerned | owners
+        return _keys(self._children.put(kind, body))
 
     def _put_account(self, body: Body) -> set[Key]:
         """Several policies can have the same account as their subject, and one of them looks after it."""
@@ -273,15 +334,6 @@ class WatchCache:
         if not concerned:
             return concerned
         return concerned | self._policies_for(self._relations.of_account(meta["namespace"], meta["name"]))
-
-    def _forget_child(self, child: SeenChild) -> set[Key]:
-        del self._children[child.ref]
-        owners = _owners_of(child)
-        for owner in owners:
-            self._children_by_owner[owner].discard(child.ref)
-            if not self._children_by_owner[owner]:
-                del self._children_by_owner[owner]
-        return owners
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
@@ -315,7 +367,8 @@ class WatchCache:
         return {k for k, body in self._resources.items() if name in _cluster_roles_of(body.get("spec") or {})}
 
 
-def _policy_of(grant: Body) -> str:
+def policy_of(grant: Body) -> str:
+    """The name of the policy that a grant names, leniently."""
     return str(((grant.get("spec") or {}).get("policyRef") or {}).get("name", ""))
 
 
@@ -329,15 +382,24 @@ def _claims_of(status: Status) -> set[str]:
     return {item.id.lower() for item in status.inventory if item.system is System.AZURE and item.id}
 
 
-def _owners_of(child: SeenChild) -> set[Key]:
-    """Whose it is: one's, unless it is a service account that several policies have."""
-    several = child.owners if child.ref.kind is SERVICE_ACCOUNT else ()
-    policies = {Key(kind, None, name) for kind, name, _ in several if kind == POLICY.kind}
-    return {Key(*child.owner_key), *policies}
+def _keys(owners: Iterable[Owner]) -> set[Key]:
+    return {Key(*owner) for owner in owners}
 
 
 def _relevant(view: PolicyView) -> tuple[object, ...]:
     """The part of a policy that its grants depend on."""
     policy = view.policy
-    given = (policy.ceiling, policy.azure_roles, policy.custom_roles) if policy else None
-    return (view.deleting, view.unreadable, given, view.subject)
+    given = (
+        (
+            policy.ceiling,
+            policy.azure_roles,
+            policy.custom_roles,
+            policy.mode,
+            policy.adoption,
+            policy.delete_policy,
+        )
+        if policy
+        else None
+    )
+    kept = policy.delete_policy if policy else None
+    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles)

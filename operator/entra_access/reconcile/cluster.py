@@ -28,10 +28,10 @@ class ClusterWatch:
     async def run(self) -> None:
         """Look again and again until cancelled."""
         while True:
-            pause = await self._look()
+            pause = await self.look()
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
 
-    async def _look(self) -> float:
+    async def look(self) -> float:
         """Look once. Returns in how many seconds to look again."""
         try:
             facts = await self._arm.cluster_facts(self._cluster_id)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from entra_access.adapters.graph import Graph
+from entra_access.api.names import ANNOTATION_ADOPT
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
@@ -21,17 +22,19 @@ from entra_access.api.status import Status
 from entra_access.api.times import age
 from entra_access.domain.faults import Fault, Missing, Replicating
 from entra_access.domain.group_plan import group_item
-from entra_access.domain.naming import unique_name
+from entra_access.domain.naming import adopted_name, is_guid, unique_name
 from entra_access.domain.observed import Group, Principal, Seen
 from entra_access.domain.place import Place
 from entra_access.reconcile.seeing import each, nothing, seen
-from entra_access.reconcile.shared import Shared
+from entra_access.reconcile.shared import Shared, SharedEach
 
 logger = logging.getLogger(__name__)
 DELETED_GROUPS_SECONDS: Final = 2.0
 GROUPS_OF_SECONDS: Final = 6 * 3600.0
 """How seldom it is counted in how many groups a service principal is."""
 GROUPS_OF_RETRY_SECONDS: Final = 600.0
+NAME_SECONDS: Final = 3600.0
+"""For so long the name of somebody who changed something is believed."""
 
 
 class DirectoryReader:
@@ -41,22 +44,29 @@ class DirectoryReader:
         self._place = place
         self._graph = graph
         self._deleted = Shared(graph.deleted_groups, DELETED_GROUPS_SECONDS)
+        self._names = SharedEach(self._name, NAME_SECONDS)
         self._groups_of: dict[str, tuple[int, float]] = {}
 
-    async def group(self, meta: Meta, status: Status, now: datetime, *, deleting: bool) -> Group | None:
+    async def group(
+        self, meta: Meta, status: Status, now: datetime, *, deleting: bool, adopting: bool = False
+    ) -> Group | None:
         """The policy's group, live or deleted, or None where it is certain that there is none.
 
         A group that was made a moment ago can be unknown to the replica that answers. As long as that may
         be, its absence proves nothing: a second one could be made, or the first forgotten.
         """
-        name = unique_name(self._place.owner_id, meta.name)
-        found = await self._graph.group_by_unique_name(name)
-        if found:
-            return found
-        deleted = next((group for group in await self._deleted.get() if group.unique_name == name), None)
+        line = group_item(status.inventory)
+        names = [unique_name(self._place.owner_id, meta.name)]
+        if adopting or (line and line.adopted):
+            names.append(adopted_name(self._place.owner_id, meta.name))
+        for name in names:
+            found = await self._graph.group_by_unique_name(name)
+            if found:
+                return found
+        gone = await self._deleted.get()
+        deleted = next((group for group in gone if group.unique_name in names), None)
         if deleted:
             return deleted
-        line = group_item(status.inventory)
         recent = line is not None and age(line.since, now) < self._place.replication_window
         if line and recent and (line.id or deleting):
             raise Replicating("the new group is not visible everywhere yet")
@@ -75,10 +85,18 @@ class DirectoryReader:
         )
         return members, owners
 
+    async def candidate(self, meta: Meta) -> Group | None:
+        """The group that the policy names by annotation as its own."""
+        named = meta.annotation(ANNOTATION_ADOPT)
+        return await self._graph.group(named.lower()) if is_guid(named) else None
+
     async def namesakes(
         self, policy: AccessPolicy, wish: GroupSubject, mine: Group | None
     ) -> tuple[Group, ...]:
-        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName."""
+        """Other groups with the wished name. Ours can be in the list before it is found by its uniqueName.
+
+        One that was taken over before, by a policy of this name, is another one until it is taken over again.
+        """
         ours = unique_name(self._place.owner_id, policy.meta.name)
         found = await self._graph.groups_named(wish.display_name)
         return tuple(g for g in found if g.unique_name != ours and (mine is None or g.id != mine.id))
@@ -118,6 +136,19 @@ class DirectoryReader:
         if fault:
             return fault
         return (*members, *(one for one, there in zip(missing, found, strict=True) if there))
+
+    async def names(self, ids: Iterable[str]) -> dict[str, str]:
+        """What people call those who have these object ids; who cannot be found is left out."""
+        wanted = list(ids)
+        found = await asyncio.gather(*(seen(self._names.get(one)) for one in wanted))
+        return {one: name for one, name in zip(wanted, found, strict=True) if name and isinstance(name, str)}
+
+    async def _name(self, object_id: str) -> str:
+        for kind in (PrincipalKind.USER, PrincipalKind.SERVICE_PRINCIPAL):
+            found = await self._graph.principal(Reference(kind.value, object_id, "objectId"))
+            if found:
+                return found.name if kind is PrincipalKind.USER else found.display_name
+        return ""
 
     async def groups_of(self, principals: Iterable[Principal]) -> dict[str, int]:
         """In how many groups each service principal is, as it was counted last; not counted: left out."""

@@ -8,34 +8,32 @@ from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import (
-    ANNOTATION_ACCOUNT_UID,
+    ANNOTATION_ADOPT,
     CHILD_KINDS,
     KINDS,
-    LABEL_OWNER_UID,
-    POLICY,
     SECRET,
     SERVICE_ACCOUNT,
 )
 from entra_access.api.resources import (
     POLICY_MEMBER,
     AccessPolicy,
+    AdoptionPolicy,
     DirectorySubject,
     GroupSubject,
     Meta,
     NamespaceGrant,
-    ServiceAccountSubject,
 )
 from entra_access.api.status import Item, Status, System
 from entra_access.domain.access_plan import matching
-from entra_access.domain.children import ChildRef, SeenChild, not_made_here, seen_child
+from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Denied, Fault, Unavailable
 from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
-from entra_access.domain.naming import assignment_id, token_name
+from entra_access.domain.naming import assignment_id, guid_in
 from entra_access.domain.observed import (
-    AccountWorld,
     Assignment,
     AzureWorld,
     GrantWorld,
@@ -43,9 +41,10 @@ from entra_access.domain.observed import (
     PolicyView,
     PolicyWorld,
     Principal,
-    Seen,
 )
 from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan
+from entra_access.reconcile.account_reader import look_at_account
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -79,19 +78,28 @@ class Gatherer:
     async def policy(self, policy: AccessPolicy, status: Status, now: datetime) -> PolicyWorld:
         """What there is for an AccessPolicy."""
         roles, scopes = self._wished_roles(policy)
+        lines = status.inventory if policy.adoption is not AdoptionPolicy.NEVER else ()
         who, azure, (definitions, others) = await asyncio.gather(
             self._who(policy, status, now),
             self._azure.world(roles, scopes, status),
-            self._azure.definitions(policy.custom_roles, policy.meta.name),
+            self._azure.definitions(policy.custom_roles, policy.meta.name, lines),
         )
         local = await self.local(policy, status)
-        return replace(local, **who, **azure, definitions=definitions, definition_namesakes=others)
+        owners = self._cache.definition_owners(self._place, policy.meta.name) if policy.custom_roles else {}
+        return replace(
+            local,
+            **who,
+            **azure,
+            definitions=definitions,
+            definition_namesakes=others,
+            definition_owners=owners,
+        )
 
     async def local(self, policy: AccessPolicy, status: Status) -> PolicyWorld:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
-        account, made = await self._account(policy)
+        account, made = await look_at_account(self._kubernetes, policy)
         children, unread = await self._children(policy.meta, status)
         # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
         children = tuple(
@@ -111,13 +119,14 @@ class Gatherer:
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
             facts=self._cluster.facts,
+            shadows=self._cache.shadows,
         )
 
     async def removal(
         self, meta: Meta, status: Status, now: datetime, *, group: bool, azure: bool
     ) -> PolicyWorld:
         """What there is of an AccessPolicy that is going: what it can have made in Entra and in Azure."""
-        assigned = await self._azure.world((), (), status) if azure else {}
+        assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
         heirs = self._heirs(meta, children)
@@ -161,8 +170,10 @@ class Gatherer:
     async def _group(
         self, policy: AccessPolicy, wish: GroupSubject, status: Status, now: datetime
     ) -> dict[str, Any]:
-        group = await seen(self._directory.group(policy.meta, status, now, deleting=False))
+        adopting = wish.adoption is not AdoptionPolicy.NEVER or bool(policy.meta.annotation(ANNOTATION_ADOPT))
+        group = await seen(self._directory.group(policy.meta, status, now, deleting=False, adopting=adopting))
         live = group if isinstance(group, Group) and not group.deleted else None
+        candidate = await seen(self._directory.candidate(policy.meta)) if group is None else None
         members, owners = await self._directory.relations(live, wish)
         known = [p for those in (members, owners) if not isinstance(those, Fault) for p in those]
         # While the group itself is not seen, nothing can be done with its members.
@@ -172,6 +183,12 @@ class Gatherer:
             seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
             self._directory.principals(references, known),
         )
+        if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
+            # What there is of one that may be taken over must be as it is wished for.
+            named = bool(policy.meta.annotation(ANNOTATION_ADOPT))
+            first = candidate if named else next(iter(namesakes), None)
+            live = first if isinstance(first, Group) else None
+            members, owners = await self._directory.relations(live, wish)
         applications = [one for one in principals.values() if isinstance(one, Principal)]
         members, groups_of = await asyncio.gather(
             self._directory.with_applications(live, members, wish, principals),
@@ -181,6 +198,7 @@ class Gatherer:
         return {
             "group": group,
             "namesakes": namesakes,
+            "candidate": candidate,
             "claimant": self._cache.claimant(policy.meta.name),
             "members": members,
             "owners": owners,
@@ -194,61 +212,28 @@ class Gatherer:
         accounts = [child.ref for child in children if child.ref.kind is SERVICE_ACCOUNT]
         return {ref: self._cache.heirs(meta.name, ref) for ref in accounts}
 
-    async def _account(self, policy: AccessPolicy) -> tuple[AccountWorld, list[SeenChild]]:
-        """The service account that is a policy's subject, and of it and its token what was made here."""
-        wish, made = policy.subject, list[SeenChild]()
-        if not isinstance(wish, ServiceAccountSubject):
-            return AccountWorld(), made
-        get = self._kubernetes.get
-        account, token = await asyncio.gather(
-            seen(get(SERVICE_ACCOUNT, wish.namespace, wish.name)),
-            seen(get(SECRET, wish.namespace, token_name(wish.name))),
-        )
-        if isinstance(token, Fault) and not wish.token:
-            token = None  # whoever wants no tokens need not give the right to read any
-        taken, makers = "", []
-        there: Seen[str | None] = None
-        token_for: Seen[str | None] = None
-        if isinstance(account, Fault):
-            there = account
-        elif account:
-            child = seen_child(SERVICE_ACCOUNT, account)
-            there = child.uid
-            makers = [uid for kind, _, uid in child.owners if kind == POLICY.kind]
-            # Another hand may have taken the owners away.
-            makers = makers or [uid for uid in [child.labels.get(LABEL_OWNER_UID)] if uid]
-            made += [child] if makers else []
-        if isinstance(token, Fault):
-            token_for = token
-        elif token:
-            token_for = (token["metadata"].get("annotations") or {}).get(ANNOTATION_ACCOUNT_UID)
-            child = seen_child(SECRET, token)
-            ours = policy.meta.uid in child.owner_uids
-            made += [child] if ours else []
-            taken = "" if ours else not_made_here(child.ref, token)
-        leads, shared = makers[:1] == [policy.meta.uid], bool(makers)
-        return AccountWorld(there, leads, shared and not leads, token_for, taken), made
-
     # Grants
 
-    async def grant(self, grant: NamespaceGrant, status: Status) -> GrantWorld:
+    async def grant(self, grant: NamespaceGrant, status: Status, now: datetime) -> GrantWorld:
         """What there is for a NamespaceGrant; without Azure roles the watches know all of it."""
         world = await self.grant_local(grant, status)
         if not self._cache.needs_azure(_key(grant.meta)):
             return replace(world, assignments=())
-        roles, own = self._granted_roles(grant, world)
+        roles, own = self._granted_roles(grant, world, now)
         scope = self._place.namespace_scope(grant.meta.namespace or "")
         azure = await self._azure.world(roles, [scope], status)
         azure["roles"] = {**world.roles, **azure["roles"], **own}
         return replace(world, **azure)
 
-    def _granted_roles(self, grant: NamespaceGrant, world: GrantWorld) -> tuple[set[str], dict[str, str]]:
+    def _granted_roles(
+        self, grant: NamespaceGrant, world: GrantWorld, now: datetime
+    ) -> tuple[set[str], dict[str, str]]:
         """The Azure roles that must be looked up, and the GUIDs of the policy's own ones.
 
         None where the grant is refused for what is known already, so that whoever writes such grants, with
         whatever names in them, cannot keep Azure busy.
         """
-        refused, _ = refused_unseen(grant, world)
+        refused, _ = refused_unseen(grant, world, now)
         view = world.policy
         if refused or view is None or view.policy is None or view.policy.ceiling is None:
             return set(), {}
@@ -278,9 +263,9 @@ class Gatherer:
             facts=self._cluster.facts,
         )
 
-    async def grant_removal(self, meta: Meta, status: Status) -> GrantWorld:
-        """What there is of a NamespaceGrant that is going."""
-        azure = await self._azure.world((), (), status)
+    async def grant_removal(self, meta: Meta, status: Status, *, azure: bool) -> GrantWorld:
+        """What there is of a NamespaceGrant that is going; `azure`: there too."""
+        assigned = await self._azure.left(status) if azure else {}
         children, _ = await self._children(meta, status)
         return GrantWorld(
             policy=None,
@@ -288,14 +273,20 @@ class Gatherer:
             namespace_ending=False,
             children=children,
             cluster_roles=frozenset(),
-            **azure,
+            **assigned,
         )
 
     def _roles_of(self, view: PolicyView | None) -> dict[str, str]:
         """The custom roles of the grant's own policy, by name in lower case: no looking up is needed."""
         custom = view.policy.custom_roles if view and view.policy else ()
         name = view.name if view else ""
-        return {role.name.lower(): wished_definition(role, name, self._place).guid for role in custom}
+        # One that was taken over has another GUID, which is looked up by its name.
+        taken = {item.name for item in self._cache.policy_inventory(name) if item.adopted}
+        return {
+            role.name.lower(): wished_definition(role, name, self._place).guid
+            for role in custom
+            if role.name not in taken
+        }
 
     # Both
 
@@ -308,24 +299,57 @@ class Gatherer:
         """The operator has made or changed a custom role, which others may wait for."""
         self._azure.role_made()
 
+    async def named(self, plan: Plan) -> Plan:
+        """The plan with the names of those who changed something in Azure, and of the roles of others.
+
+        Azure itself tells ids only.
+        """
+        items = [one.item for one in plan.differences if one.item.system is System.AZURE]
+        if not items:
+            return plan
+        hands = {guid_in(item.changed_by) for item in items} - {None}
+        roles = {one.role_id for one in plan.differences} - {""}
+        names, role_names = await asyncio.gather(
+            self._directory.names(one for one in hands if one),
+            self._azure.role_names(roles),
+        )
+
+        def renamed(one: Difference) -> Difference:
+            words = one.item.object.replace(one.role_id, role_names.get(one.role_id, one.role_id))
+            by = names.get(one.item.changed_by, one.item.changed_by)
+            return replace(one, item=replace(one.item, object=words, changed_by=by))
+
+        return replace(plan, differences=tuple(map(renamed, plan.differences)))
+
+    def claims_known(self, meta: Meta) -> bool:
+        """Whether everybody else who may want an assignment has been looked at since the start."""
+        own, everybody = _key(meta), self._cache.keys()
+        others = (key for key in everybody if key != own and self._cache.needs_azure(key))
+        return all(self._cache.azure_claims.noted(key) for key in others)
+
     def claimed(self, meta: Meta, status: Status, assignments: object) -> frozenset[str]:
         """Which of the assignments that a plan may take away another resource wants too."""
         ids = {item.id.lower() for item in status.inventory if item.system is System.AZURE}
         if isinstance(assignments, tuple):
-            note = self._place.note(meta)
             ids |= {
                 assignment_id(one.scope, one.name).lower()
                 for one in assignments
-                if isinstance(one, Assignment) and one.description == note
+                if isinstance(one, Assignment)
             }
         return self._cache.azure_claims.of_others(_key(meta), ids)
+
+    async def children(self, meta: Meta, status: Status) -> tuple[SeenChild, ...]:
+        """What was made in the cluster for a resource."""
+        children, _ = await self._children(meta, status)
+        return children
 
     async def _children(self, meta: Meta, status: Status) -> tuple[tuple[SeenChild, ...], tuple[Item, ...]]:
         """What was made in the cluster for a resource, and the inventory's lines of what may not be read.
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
         hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
-        ours by its UID, or where the inventory cannot have that: by our ownerReference.
+        ours by its UID, or where the inventory cannot have that: by our ownerReference. An account with
+        nothing of ours on it was let go for good, by another policy that had it too and keeps what it made.
         """
         found, unread = list(self._cache.children(_key(meta))), []
         known, refs = {child.uid for child in found}, {child.ref for child in found}
@@ -342,7 +366,8 @@ class Gatherer:
                 raise body
             elif body and body["metadata"]["uid"] not in known:
                 child = seen_child(kind, body)
-                if child.uid == item.id or meta.uid in child.owner_uids:
+                nobodys = kind is SERVICE_ACCOUNT and not is_ours(body)
+                if (child.uid == item.id and not nobodys) or meta.uid in child.owner_uids:
                     found.append(child)
         return tuple(found), tuple(unread)
 

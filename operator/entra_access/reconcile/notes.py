@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,12 +13,13 @@ from entra_access.api.names import FIELD_MANAGER
 from entra_access.api.resources import Meta
 from entra_access.api.status import ConditionType, DriftItem, Status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import ApplyChild, Change, DeleteChild
+from entra_access.domain.changes import Change, ChildChange
 from entra_access.domain.faults import Fault, Severity
 from entra_access.domain.naming import digest
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.apply import Applied
-from entra_access.reconcile.outcome import put_right
+from entra_access.reconcile.contests import CONTESTED
+from entra_access.reconcile.drifting import drift_text
 
 logger = logging.getLogger(__name__)
 MAX_WAITING: Final = 1000
@@ -34,13 +35,16 @@ class Note:
     message: str
 
 
-def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator[Note]:
-    """What is worth an event after a pass."""
+def notes_of(
+    old: Status, new: Status, plan: Plan, applied: Applied, corrected: Iterable[DriftItem] = ()
+) -> Iterator[Note]:
+    """What is worth an event after a pass; `corrected` is what it put right of what others did."""
     for change in applied.done:
-        if not isinstance(change, ApplyChild | DeleteChild):
+        if not isinstance(change, ChildChange):
             yield Note("Normal", _reason(change), _past(str(change)))
-    for item in put_right(plan, applied):
-        yield Note("Warning", "DriftCorrected", _drift_text(item))
+    for item in corrected:
+        yield Note("Warning", "DriftCorrected", drift_text(item))
+    yield from _found(old, new)
     yield from _warnings(old, plan)
     for kind, wanted, note_type in (
         (ConditionType.READY, "True", "Normal"),
@@ -53,6 +57,18 @@ def notes_of(old: Status, new: Status, plan: Plan, applied: Applied) -> Iterator
         if not same:
             reason = "Ready" if kind == ConditionType.READY else condition.reason
             yield Note(note_type, reason, condition.message)
+
+
+def _found(old: Status, new: Status) -> Iterator[Note]:
+    """An event when something is not as it was made and stays so, and when that is for another reason.
+
+    A contest comes and goes with each correction: it is told of once, by who keeps count of it.
+    """
+    condition, before = new.condition(ConditionType.DRIFTED), old.condition(ConditionType.DRIFTED)
+    if condition is None or condition.reason == CONTESTED:
+        return
+    if before is None or (before.reason, before.message) != (condition.reason, condition.message):
+        yield Note("Warning", condition.reason, condition.message)
 
 
 def _warnings(old: Status, plan: Plan) -> Iterator[Note]:
@@ -70,6 +86,7 @@ def _reason(change: Change) -> str:
     verbs = {
         "CreateGroup": "GroupCreated",
         "RestoreGroup": "GroupRestored",
+        "AdoptGroup": "GroupAdopted",
         "UpdateGroup": "GroupUpdated",
         "DeleteGroup": "GroupDeleted",
         "AddPrincipals": "MembershipAdded",
@@ -85,15 +102,8 @@ def _reason(change: Change) -> str:
 def _past(text: str) -> str:
     """What was to be done, as done: the first word is the verb."""
     verb, _, rest = text.partition(" ")
-    irregular = {"set": "set"}
+    irregular = {"set": "set", "adopt": "adopted"}
     return f"{irregular.get(verb) or verb.removesuffix('e') + 'ed'} {rest}"
-
-
-def _drift_text(item: DriftItem) -> str:
-    by = f" by {item.changed_by}" if item.changed_by else ""
-    if not item.field:
-        return f"{item.object} was {item.found}{by}; it is {item.expected} again"
-    return f"{item.object}: {item.field} was changed{by} to {item.found}; it is {item.expected} again"
 
 
 class Notes:

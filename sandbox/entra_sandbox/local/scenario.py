@@ -13,6 +13,7 @@ A scenario is a folder of `examples/` with a `kustomization.yaml` and a `scenari
       - {as: application pipeline, kubectl: get secrets -n web, allowed: false}
       - {as: service account default/demo-user, kubectl: get nodes, allowed: true}
       - {as: administrator, kubectl: create configmap made -n web, allowed: true}
+    story: []                       # what other hands do then: see `story`
 """
 
 import json
@@ -29,6 +30,7 @@ from entra_sandbox import seed
 from entra_sandbox.local.controlplane import ControlPlaneError
 from entra_sandbox.local.report import Report, Shown, Terminal, soon
 from entra_sandbox.local.stack import CLUSTERS, ROOT, Stack, StackError
+from entra_sandbox.local.story import Step, Story, step
 
 EXAMPLES = ROOT / "examples"
 _FILE = "scenario.yaml"
@@ -65,6 +67,7 @@ class Scenario:
     groups: tuple[Mapping[str, Any], ...]
     ready: tuple[str, ...]
     proofs: tuple[Proof, ...]
+    story: tuple[Step, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -92,6 +95,7 @@ def load(name: str) -> Scenario:
             groups=tuple(dict(step["group"]) for step in content.pop("before", ())),
             ready=tuple(content.pop("ready", ())),
             proofs=tuple(_proof(proof) for proof in content.pop("proofs")),
+            story=tuple(step(one) for one in content.pop("story", ())),
         )
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(f"{file}: {error!r}") from error
@@ -133,6 +137,11 @@ class _Run:
             with part("Who may do what"):
                 for proof in scenario.proofs:
                     self._prove(proof)
+            if scenario.story:
+                with part("What other hands do, and what the statuses tell of it"):
+                    for one in scenario.story:
+                        Story(self._stack, self._report).tell(one)
+                    self._terminal.show("get", "apol,ngrant", "-A")
         finally:
             with part("Deleted, nothing is left"):
                 self._terminal.show("delete", "-k", path, "--wait", "--timeout=60s")

@@ -127,9 +127,9 @@ class Stack:
             raise
         return self
 
-    def start_operator(self, **settings: str) -> Process:
-        """Start the operator; further settings win over those of the set-up."""
-        command = [str(Path(sys.executable).with_name("entra-access")), "run"]
+    def start_operator(self, *arguments: str, **settings: str) -> Process:
+        """Start the operator with further arguments; further settings win over those of the set-up."""
+        command = [str(Path(sys.executable).with_name("entra-access")), "run", *arguments]
         environment = self.operator_environment() | settings
         number = sum(process.name.startswith("operator") for process in self._state.processes)
         return self._start(f"operator-{number}" if number else "operator", command, environment)
@@ -139,6 +139,8 @@ class Stack:
         url, ca = self.azure.url, self.azure.ca
         return {
             "PATH": os.environ.get("PATH", ""),
+            # The operator of the same sources that this runs from.
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "KUBECONFIG": str(self._operator_folder / "kubeconfig"),
             "AZURE_TENANT_ID": seed.TENANT_ID,
             "AZURE_CLIENT_ID": seed.OPERATOR_CLIENT_ID,
@@ -152,6 +154,7 @@ class Stack:
             "ENTRA_ACCESS_PROBE_PORT": "0",
             # Somebody watches: look again sooner than in production at what a person mended.
             "ENTRA_ACCESS_STALLED_SECONDS": "5",
+            "ENTRA_ACCESS_SWEEP_SECONDS": "5",
             **self.operator_settings,
         }
 

@@ -1,0 +1,132 @@
+"""Gather and plan: what makes the world as one resource says. For passes, and for previews."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from entra_access.api.names import POLICY, SECRET, SERVICE_ACCOUNT
+from entra_access.api.node import InvalidFieldError
+from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
+from entra_access.api.status import ConditionType, Status, System
+from entra_access.api.times import stamp
+from entra_access.domain.children import by_ref
+from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
+from entra_access.domain.marks import read_marks
+from entra_access.domain.observed import GrantWorld, PolicyWorld
+from entra_access.domain.place import Place
+from entra_access.domain.plan import Plan, child_item, still_to_come
+from entra_access.domain.policy_plan import plan_policy
+from entra_access.reconcile.cache import Key, WatchCache, policy_of
+from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.reporting import key_of
+
+Resource: TypeAlias = AccessPolicy | NamespaceGrant
+World: TypeAlias = PolicyWorld | GrantWorld
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How the operator was started.
+
+    Attributes
+    ----------
+    default
+        The mode of policies that give none.
+    read_only
+        Nothing but the status is ever written, whatever a resource says.
+    """
+
+    default: Mode = Mode.ENFORCE
+    read_only: bool = False
+
+
+class Planner:
+    """Looks at the world for a resource, and compares. It writes nothing."""
+
+    def __init__(self, place: Place, cache: WatchCache, gatherer: Gatherer, modes: Modes) -> None:
+        self._place = place
+        self._cache = cache
+        self._gatherer = gatherer
+        self._modes = modes
+
+    def mode(self, key: Key) -> Mode:
+        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
+        if self._modes.read_only:
+            return Mode.OBSERVE
+        name = key.name if key.kind == POLICY.kind else policy_of(self._cache.resource(key) or {})
+        policy = self._cache.resource(Key(POLICY.kind, None, name)) or {}
+        # Of a spec that cannot be read it counts too.
+        wished = (policy.get("spec") or {}).get("mode")
+        return next((mode for mode in Mode if mode.value == wished), self._modes.default)
+
+    async def gather(self, resource: Resource, old: Status, now: datetime) -> World:
+        """What there is for a resource."""
+        if isinstance(resource, NamespaceGrant):
+            return await self._gatherer.grant(resource, old, now)
+        return await self._gatherer.policy(resource, old, now)
+
+    async def gather_local(self, resource: Resource, old: Status) -> World:
+        """What there is for it in Kubernetes alone; Entra and Azure are left unseen."""
+        if isinstance(resource, NamespaceGrant):
+            return await self._gatherer.grant_local(resource, old)
+        return await self._gatherer.local(resource, old)
+
+    def plan(
+        self, resource: Resource, world: World, old: Status, now: datetime, *, noted: bool = True
+    ) -> Plan:
+        """The plan, and what it wants of Azure noted with what others want.
+
+        Both at once: of two that stop wanting the same role at the same time, the second must see that the
+        first does not want it any more.
+        """
+        meta = resource.meta
+        world = replace(world, **self._gatherer.latest(world))
+        world = replace(world, claimed=self._gatherer.claimed(meta, old, world.assignments))
+        if self.removes_foreign(meta):
+            world = replace(world, claims_known=self._gatherer.claims_known(meta))
+        if isinstance(resource, NamespaceGrant) and isinstance(world, GrantWorld):
+            had, end = _had_policy(old), old.expires_at
+            plan = plan_grant(resource, self._place, world, old.inventory, now, had=had, known_end=end)
+        elif isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
+            put_in = read_marks(old.member_marks)
+            plan = plan_policy(resource, self._place, world, old.inventory, stamp(now), old.subject, put_in)
+        else:
+            raise TypeError("the world of another kind")
+        if noted:
+            self._cache.azure_claims.note(key_of(meta), plan.claims)
+        return plan
+
+    async def named(self, plan: Plan) -> Plan:
+        """The plan with the names of those who changed something in Azure, which tells object ids only."""
+        return await self._gatherer.named(plan)
+
+    def removes_foreign(self, meta: Meta) -> bool:
+        """Whether a policy says that what nobody declared is removed."""
+        view = self._cache.policy_view(meta.name) if meta.kind is POLICY else None
+        policy = view.policy if view else None
+        return policy is not None and policy.foreign_assignments is ForeignAssignments.REMOVE
+
+    def claims_known(self, meta: Meta) -> bool:
+        """Whether all has been heard that this one must know: whoever removes nothing need not."""
+        return not self.removes_foreign(meta) or self._gatherer.claims_known(meta)
+
+    def unreadable(self, meta: Meta, old: Status, error: InvalidFieldError) -> Plan:
+        """A spec that cannot be used changes nothing: what was made before stays."""
+        link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
+        finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
+        children = self._cache.children(key_of(meta))
+        # No watch shows Secrets, nor whose else an account is; and what is about to be made may be there.
+        unseen = {SECRET.kind, SERVICE_ACCOUNT.kind}
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind in unseen]
+        kept += still_to_come(old.inventory, by_ref(children))
+        kept += [child_item(child.ref, child.uid) for child in children]
+        return Plan(
+            findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
+        )
+
+
+def _had_policy(old: Status) -> bool:
+    """Whether the policy of a grant was there before; only how its absence is told depends on it."""
+    stalled = old.condition(ConditionType.STALLED)
+    return bool(old.subject or (stalled and stalled.reason in {POLICY_DELETED, POLICY_DELETING}))
