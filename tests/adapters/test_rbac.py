@@ -11,7 +11,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from entra_access.adapters.rbac import Kubernetes, path_of
 from entra_access.api.names import CLUSTER_ROLE, FIELD_MANAGER, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
-from entra_access.api.resources import Meta, Rule
+from entra_access.api.resources import AdoptionPolicy, Meta, Rule
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import (
     Changed,
@@ -192,6 +192,16 @@ async def test_what_somebody_else_made_is_never_taken_over(
 
     with pytest.raises(Taken, match=f"{child.ref} is already there .*by kubectl-create"):
         await kubernetes.apply_child(child, None, None)
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_an_account_is_not_adopted(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """It was made a moment ago: the next look uses it as it is."""
+    metadata = {"name": "robot", "uid": UID, "managedFields": [{"manager": "kubectl-create"}]}
+    server.says(status(409), (200, {"metadata": metadata}))
+
+    with pytest.raises(Taken):
+        await kubernetes.apply_child(ACCOUNT, None, None, AdoptionPolicy.ALWAYS)
     assert [request.method for request in server.requests] == ["POST", "GET"]
 
 
