@@ -272,11 +272,21 @@ def test_a_custom_role_is_taken_over_keeps_its_guid_and_survives(
     assert content(custom_role(cluster, name)) == (guid, [f"{PODS}/delete"])
     assert lines(found, "RoleDefinition") == {guid: "Adopted"}
     gets(cluster, policy.who, "delete", "pods", namespace)
-    somebody.define(guid, cluster.unique("Renamed"), f"{PODS}/read")
+    somebody.define(guid, name, f"{PODS}/read")
     cluster.quiet(0.7)
     policy.look_again()
-    eventually(lambda: custom_role(cluster, name), "its name is put right")
-    assert content(custom_role(cluster, name)) == (guid, [f"{PODS}/delete"])
+    right = (guid, [f"{PODS}/delete"])
+    eventually(lambda: content(custom_role(cluster, name)) == right, "what it is for is put right")
+    # Only the name tells that it is the role that was taken over, so one of another name is not touched.
+    renamed = cluster.unique("Renamed")
+    somebody.define(guid, renamed, f"{PODS}/read")
+    cluster.quiet(0.7)
+    policy.look_again()
+    assert "rename it back" in policy.says("Stalled", "RoleRenamed")["message"]
+    assert content(custom_role(cluster, renamed)) == (guid, [f"{PODS}/read"])
+    somebody.define(guid, name, f"{PODS}/read")
+    policy.ready()
+    assert content(custom_role(cluster, name)) == right
     policy.update(adoptionPolicy="Never")
     policy.delete()
     assert content(custom_role(cluster, name)) == (guid, [f"{PODS}/delete"])

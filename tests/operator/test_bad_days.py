@@ -262,6 +262,7 @@ def test_any_call_of_a_restore_fails(storm: Cluster, call: str) -> None:
 
     all_used(storm)
     honest(said)
+    remove(storm, *edited)
 
 
 def test_everything_at_once_while_groups_are_not_known_everywhere(storm: Cluster) -> None:

@@ -118,7 +118,7 @@ MAY = [
     ("create", "events"),
 ]
 MAY_NOT = [
-    *((verb, "secrets") for verb in ("list", "watch", "update", "patch")),
+    *((verb, "secrets") for verb in ("list", "watch", "update", "deletecollection")),
     *((verb, "configmaps") for verb in ("get", "list", "create", "patch")),
     *((verb, "pods") for verb in ("get", "list", "create", "delete", "patch")),
     *((verb, f"clusterroles.{RBAC}") for verb in ("update", "deletecollection")),

@@ -254,9 +254,9 @@ def test_a_new_namespace_does_not_wait_for_the_cloud(cluster: Cluster, seconds: 
     one.has(old, "edit")
     one.policy.ready()
     cluster.quiet(1.0)
-    since = last_request(cluster)
     for kind in ("graph", "arm"):
         cluster.azure.fault(kind=kind, status=503, delay_seconds=seconds, count=None)
+    since = last_request(cluster)
 
     new = one.namespace()
     one.has(new, "edit", seconds=SLOW / 2)

@@ -224,9 +224,9 @@ def test_a_foreign_role_in_the_place_of_ours_gives_nobody_anything(cluster: Clus
 def test_rules_are_corrected_while_the_cloud_is_down(cluster: Cluster) -> None:
     """What is in the cluster is put right without asking Entra or Azure."""
     one = ruled(cluster, NODES)
-    name, since = one.name, last_request(cluster)
     cluster.azure.fault(kind="graph", status=503, count=None)
     cluster.azure.fault(kind="arm", status=503, count=None)
+    name, since = one.name, last_request(cluster)
 
     patch(cluster, "clusterrole", name, {"rules": [ALL]})
 

@@ -20,6 +20,7 @@ from support.life import (
 from support.scopes import READER, at, inventory, namespace_scope, roles_of
 from support.subjects import Direct, application, direct, whom
 from support.trouble import clean_log
+from support.watching import in_the_rounds
 
 
 @pytest.fixture(autouse=True)
@@ -225,17 +226,7 @@ def test_the_end_of_one_policy_is_no_news_for_others(cluster: Cluster) -> None:
     policies = [direct(cluster, user(one.upn), clusterRoles=["view"]) for one in (stays, goes)]
     for policy in policies:
         policy.ready()
-    # Who is new in the rounds over Entra is looked at once more.
-    asked = eventually(
-        lambda: [
-            entry["n"]
-            for entry in cluster.azure.journal(path_regex="users/delta")
-            if stays.id in entry["query"]
-        ],
-        "the rounds have begun to ask for the user",
-    )
-    eventually(lambda: cluster.azure.journal(since=asked[0], path_regex=stays.upn), "it was looked at then")
-    cluster.quiet(1.0)
+    in_the_rounds(cluster, stays.id, stays.upn)
     since = last_request(cluster)
 
     policies[1].delete()

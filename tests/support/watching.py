@@ -162,6 +162,20 @@ def comes_to_rest(cluster: Cluster, seconds: float) -> None:
     eventually(lambda: cluster.quiet(seconds) == ([], False), "it has come to rest")
 
 
+def in_the_rounds(cluster: Cluster, subject: str, *names: str) -> None:
+    """Wait until the rounds over Entra ask for a subject, which is looked at once more when they begin to.
+
+    `names` are other names under which it is looked at.
+    """
+    asked = eventually(
+        lambda: [one["n"] for one in cluster.azure.journal(path_regex="delta") if subject in one["query"]],
+        "the rounds have begun to ask for it",
+    )
+    looked = "|".join((subject, *names))
+    eventually(lambda: cluster.azure.journal(since=asked[0], path_regex=looked), "it was looked at then")
+    comes_to_rest(cluster, 1.0)
+
+
 def is_still(cluster: Cluster, seconds: float, *, looked: str = "graph") -> None:
     """See that it comes to rest and nothing is written to anything then, while Entra is looked at."""
     comes_to_rest(cluster, 1.0)

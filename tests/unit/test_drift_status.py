@@ -207,3 +207,16 @@ def test_what_was_put_right_where_nothing_else_was_compared_is_in_sync() -> None
     old = merge_drift({}, left(item(1, PENDING)), BEFORE)
     new = merge_drift(old, DriftCheck("", corrected=(item(1),), unseen=frozenset(System)), NOW)
     assert (new["state"], new["corrected"], new["total"]) == (IN_SYNC, 1, 1)
+
+
+def test_a_field_that_was_looked_at_is_as_it_was_found_now() -> None:
+    """What was known of it before is not so any more, whatever else could not be seen."""
+    gone = DriftItem(System.ENTRA, "Group appdev", "", "present", "deleted for good", action=REPORTED)
+    moved = DriftItem(System.AZURE, "RoleAssignment Reader", "", "absent", "present", action=REPORTED)
+    old = merge_drift({}, left(gone, moved), BEFORE)
+    deleted = replace(gone, found="deleted")
+    new = merge_drift(old, DriftCheck("", outstanding=(deleted,), unseen=frozenset(System)), NOW)
+    assert [(one["object"], one["found"]) for one in new["items"]] == [
+        ("Group appdev", "deleted"),
+        ("RoleAssignment Reader", "present"),
+    ]

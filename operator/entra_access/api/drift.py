@@ -42,9 +42,10 @@ class DriftCheck:
 
 def not_right(old: Mapping[str, Any], check: DriftCheck) -> tuple[DriftItem, ...]:
     """What is not as it should be: what the check found, and where it could not look what was known last."""
-    seen = {item.identity for item in (*check.outstanding, *check.corrected)}
+    # Of a field that was looked at nothing else is so than what was found now.
+    seen = {_place(item) for item in (*check.outstanding, *check.corrected)}
     known = (read_drift_item(raw) for raw in _still(old))
-    kept = (item for item in known if item and item.system in check.unseen and item.identity not in seen)
+    kept = (item for item in known if item and item.system in check.unseen and _place(item) not in seen)
     return (*check.outstanding, *kept)
 
 
@@ -101,3 +102,7 @@ def _dated(items: Iterable[DriftItem], before: Iterable[Mapping[str, Any]], now:
 
 def _identity(item: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(item.get(key, "")) for key in ("system", "object", "field", "expected", "found"))
+
+
+def _place(item: DriftItem) -> tuple[System, str, str]:
+    return item.system, item.object, item.field

@@ -113,8 +113,7 @@ def plan_definitions(
     lines = {guid_in(item.id): item for item in inventory if item.kind == DEFINITION}
     wished = set()
     for index, role in enumerate(roles):
-        taken = inventory if adoption is not AdoptionPolicy.NEVER else ()
-        definition = wished_definition(role, owner.name, place, taken)
+        definition = wished_definition(role, owner.name, place, inventory)
         wished.add(definition.guid)
         line = lines.get(definition.guid)
         path = f"spec.customRoles[{index}]"

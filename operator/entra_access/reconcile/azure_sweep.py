@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final
 
 from entra_access.api.names import GRANT
-from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
@@ -95,8 +94,7 @@ class AzureSweep:
 
     def _own_definitions(self, view: PolicyView) -> set[str]:
         roles = view.policy.custom_roles if view.policy else ()
-        adopting = view.policy is not None and view.policy.adoption is not AdoptionPolicy.NEVER
-        lines = self._cache.policy_inventory(view.name) if adopting else ()
+        lines = self._cache.policy_inventory(view.name)
         return {wished_definition(role, view.name, self._place, lines).guid for role in roles}
 
     def _everybody(self) -> set[Key]:

@@ -63,7 +63,9 @@ class DirectoryReader:
             found = await self._graph.group_by_unique_name(name)
             if found:
                 return found
-        gone = await self._deleted.get()
+        # Whether a group that was there is gone for good, a list of before does not tell.
+        known = line is not None and line.id
+        gone = await (self._deleted.get(since=time.monotonic()) if known else self._deleted.get())
         deleted = next((group for group in gone if group.unique_name in names), None)
         if deleted:
             return deleted

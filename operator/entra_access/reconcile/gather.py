@@ -78,11 +78,10 @@ class Gatherer:
     async def policy(self, policy: AccessPolicy, status: Status, now: datetime) -> PolicyWorld:
         """What there is for an AccessPolicy."""
         roles, scopes = self._wished_roles(policy)
-        lines = status.inventory if policy.adoption is not AdoptionPolicy.NEVER else ()
         who, azure, (definitions, others) = await asyncio.gather(
             self._who(policy, status, now),
             self._azure.world(roles, scopes, status),
-            self._azure.definitions(policy.custom_roles, policy.meta.name, lines),
+            self._azure.definitions(policy.custom_roles, policy.meta.name, status.inventory),
         )
         local = await self.local(policy, status)
         owners = self._cache.definition_owners(self._place, policy.meta.name) if policy.custom_roles else {}

@@ -26,13 +26,18 @@ class Shared(Generic[T]):
         self._read = read
         self._max_age = max_age
         self._reading: asyncio.Task[T | Fault] | None = None
-        self._made_at = float("-inf")
+        self._begun = self._made_at = float("-inf")
 
-    async def get(self) -> T:
-        """The reading. Raises what reading raises; nothing is kept then."""
-        reading = self._reading
-        old = time.monotonic() - self._made_at > self._max_age
+    async def get(self, since: float = float("-inf")) -> T:
+        """The reading. Raises what reading raises; nothing is kept then.
+
+        With `since`, a time of the monotonic clock: one that was begun later.
+        """
+        while (reading := self._reading) and not reading.done() and self._begun < since:
+            await asyncio.wait([reading])  # all who wait for it share the next one
+        old = self._begun < since or time.monotonic() - self._made_at > self._max_age
         if reading is None or (reading.done() and (old or _failed(reading))):
+            self._begun = time.monotonic()
             reading = self._reading = asyncio.create_task(self._make())
         # One that stops waiting must not stop it for the others.
         value = await asyncio.shield(reading)
