@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.adopting import kept, marks_of
 from support.cluster import Body, Cluster, eventually, running
 from support.deaths import asleep
 from support.life import person
@@ -36,10 +37,13 @@ def owners(cluster: Cluster, namespace: str) -> list[tuple[str, bool]]:
     return sorted((one["name"], one["controller"]) for one in metadata["ownerReferences"])
 
 
-def shared(cluster: Cluster) -> tuple[Direct, Direct, str]:
-    """Two policies for an account, the second with a token. Returns them and the namespace."""
+def shared(cluster: Cluster, **spec: str) -> tuple[Direct, Direct, str]:
+    """Two policies for an account, the second with a token. Returns them and the namespace.
+
+    `spec`: what else the first one says.
+    """
     namespace = cluster.namespace()
-    first = direct(cluster, account(namespace), clusterRoles=["view"])
+    first = direct(cluster, account(namespace), clusterRoles=["view"], **spec)
     first.ready()
     second = direct(cluster, account(namespace, token=True), clusterRoles=["edit"])
     second.ready()
@@ -116,6 +120,27 @@ def test_it_stays_when_one_gets_another_subject(cluster: Cluster, goes: int) -> 
     policies[1 - goes].delete()
     eventually(lambda: not exists(cluster, "serviceaccount", "robot", namespace), "no account is left")
     policies[goes].ready()
+
+
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
+def test_one_that_keeps_lets_go_of_it_for_good(cluster: Cluster, cascade: str) -> None:
+    """What stays bound is worth something only with the account. The other policy goes on using it."""
+    first, second, namespace = shared(cluster, deletePolicy="Keep")
+    before = uid(cluster, "serviceaccount", "robot", namespace)
+    config = token_config(cluster, namespace, "robot-token")
+
+    first.delete(f"--cascade={cascade}")
+
+    eventually(lambda: second.subject().get("origin") == "Existing", "the other one learns of it")
+    assert marks_of(cluster.get("serviceaccount", "robot", namespace)) == []
+    status = second.ready()["status"]
+    assert "ServiceAccount" not in {one["kind"] for one in status["inventory"]}
+    assert status["drift"].get("corrected", 0) == 0
+    assert answers(cluster, config, "get", "pods", "-A")
+    assert f"ServiceAccount {namespace}/robot" in kept(cluster, "AccessPolicy", first.name)
+    second.delete()
+    eventually(lambda: not exists(cluster, "secret", "robot-token", namespace), "its token goes with it")
+    assert uid(cluster, "serviceaccount", "robot", namespace) == before
 
 
 @pytest.fixture(scope="module")

@@ -352,6 +352,7 @@ def drift_of(wanted: Child, seen: SeenChild, *, joined: bool = False) -> list[tu
 
 
 def _passed_on(wanted: Child, name: str, found: str) -> bool:
+    """Whether it is a label of an account that tells of the policy which looked after it before."""
     return wanted.ref.kind is SERVICE_ACCOUNT and name.startswith("metadata.labels[") and found != "none"
 
 
