@@ -6,7 +6,7 @@ import pytest
 
 from support.cluster import Cluster, running
 from support.plans import Team, settle
-from support.tidy import resources, tidy
+from support.tidy import there, tidy
 from support.trouble import clean_log
 
 
@@ -21,7 +21,7 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """The shared set-up, without faults before and after, and without what the test leaves behind."""
     shared_cluster.azure.clear_faults()
-    before = resources(shared_cluster)
+    before = there(shared_cluster)
     yield shared_cluster
     shared_cluster.azure.clear_faults()
     tidy(shared_cluster, before)

@@ -66,7 +66,8 @@ class Store:
     def _list(self, kind: Kind) -> list[Body]:
         return [body for (one, _, _), body in self.objects.items() if one is kind]
 
-    async def list_all(self, kind: Kind, selector: str | None = None) -> list[Body]:
+    async def list_all(self, kind: Kind, selector: str | None = None, *, latest: bool) -> list[Body]:
+        assert latest, "an older one would bring back what is gone"
         if kind in self.fails:
             raise Unavailable("down")
         listed = self.late.get(kind) or self._list(kind)

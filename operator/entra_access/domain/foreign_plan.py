@@ -33,7 +33,8 @@ def plan_foreign(
         if (
             one.principal_id != subject.object_id
             or arm_id.lower() in claims | world.claimed
-            or (place.made_by_an_operator(one.description) and named_by_us(one))
+            # Another cluster's operator may give the same group something, but not in this cluster.
+            or (not inside and place.made_by_an_operator(one.description) and named_by_us(one))
             or not (inside or subject.origin != "Existing")
         ):
             continue

@@ -94,6 +94,7 @@ def plan_grant(
         inventory=(*roles.inventory, *children.inventory),
         summary=_summary(subject, counts),
         claims=roles.claims,
+        unsure=roles.unsure,
         expires_at=stamp(end) if end else "",
     )
 
@@ -183,6 +184,12 @@ def _refusal(
     )
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
+    if view.subject is None and view.withheld:
+        message = (
+            f"the subject of AccessPolicy {grant.policy} is somebody else now, so nothing is given until its "
+            "removals are approved; see its condition SubjectReady"
+        )
+        return _of_policy(Severity.STALLED, "SubjectNotApproved", message), True
     if view.subject is None:
         message = f"waiting for AccessPolicy {grant.policy} to have its subject"
         # Whoever had the access before has it still.

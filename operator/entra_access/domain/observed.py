@@ -292,6 +292,8 @@ class PolicyView:
         what the spec allows now was not meant for them.
     roles
         The GUIDs of the custom roles that it has made, by name in lower case.
+    withheld
+        Somebody else has the name of its subject now, and may not have the access before a person says so.
     """
 
     name: str
@@ -300,6 +302,7 @@ class PolicyView:
     unreadable: str
     subject: Subject | None
     roles: Mapping[str, str] = field(default_factory=dict)
+    withheld: bool = False
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Plan:
     inventory: tuple[Item, ...] = ()
     summary: str = ""
     claims: frozenset[str] = frozenset()
+    unsure: bool = False
     gone: frozenset[str] = frozenset()
     without: frozenset[Link] = frozenset()
     expires_at: str = ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from entra_access.api.names import BINDING_KINDS
 from entra_access.api.resources import (
     AccessPolicy,
     AdoptionPolicy,
@@ -16,7 +17,7 @@ from entra_access.api.resources import (
 )
 from entra_access.api.status import DriftItem, Item, Subject, System
 from entra_access.domain.access_plan import Access, plan_access
-from entra_access.domain.changes import AssignRole, Change, DeleteGroup
+from entra_access.domain.changes import AssignRole, Change, DeleteChild, DeleteGroup
 from entra_access.domain.definition_plan import DEFINITION, plan_definitions
 from entra_access.domain.difference import NOT, Difference
 from entra_access.domain.faults import Fault, Finding, Link, Severity
@@ -87,7 +88,7 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
     return Plan(
-        tuple(who.additions),
+        (*who.additions, *_withdrawn(who, world)),
         tuple(who.findings),
         tuple(who.differences),
         entries=None if who.unseen else tuple(who.entries),
@@ -95,7 +96,14 @@ def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
         subject=who.subject,
         inventory=kept,
         claims=claims,
+        unsure=any(finding.unseen for finding in who.findings),
     )
+
+
+def _withdrawn(who: Who, world: PolicyWorld) -> list[DeleteChild]:
+    """The bindings, where they give somebody else access by now."""
+    bindings = (child for child in world.children if child.ref.kind in BINDING_KINDS)
+    return [DeleteChild(child.ref, child.uid) for child in bindings if who.withdrawn]
 
 
 def _whole(
@@ -127,8 +135,10 @@ def _whole(
     wanted = who.children + access.children
     children = plan_children(wanted, live, inventory, who.replaced, policy.adoption, keep=keep)
     satisfying = satisfied(roles, world, subject.object_id)
-    remove = policy.foreign_assignments is ForeignAssignments.REMOVE
-    foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
+    # What is wanted and not known now may be given by what looks foreign.
+    remove = policy.foreign_assignments is ForeignAssignments.REMOVE and not roles.unsure
+    ours = roles.claims | satisfying | {item.id.lower() for item in roles.inventory}
+    foreign = plan_foreign(subject, place, world, ours, remove=remove)
     undeclared = [one.change for one in foreign if one.change]
     left, gone = _former_group(policy, world, inventory, subject)
     additions = [*who.additions, *custom.additions, *roles.additions, *children.additions, *shared.additions]
@@ -158,7 +168,8 @@ def _whole(
             *world.unread,
         ),
         summary=_summary(subject, counts),
-        claims=roles.claims,
+        claims=roles.claims | satisfying,
+        unsure=roles.unsure,
         gone=gone,
         entries=None if who.unseen else tuple(who.entries),
         stays=frozenset(who.stays),

@@ -56,11 +56,13 @@ class ResolvedRole:
 class RolePart(Part):
     """What the link adds to the plan.
 
-    `resolved`: the roles that are wanted and known. `claims`: the ARM ids, in lower case, of what is wanted.
+    `resolved`: the roles that are wanted and known. `claims`: the ARM ids, in lower case, of what is wanted;
+    `unsure`: there may be more of them, because something could not be looked up or looked at.
     """
 
     resolved: list[ResolvedRole] = field(default_factory=list)
     claims: frozenset[str] = frozenset()
+    unsure: bool = False
 
 
 @dataclass
@@ -111,6 +113,7 @@ def plan_assignments(
     part.claims = frozenset(item.id.lower() for item in lines if held.has(scope_of(item.id), item))
     if principal:
         part.claims |= {one.assignment(principal) for one in part.resolved}
+    part.unsure = part.unsure or held.everything or isinstance(world.assignments, Fault)
     scopes = {scope_of(item.id).lower(): scope_of(item.id) for item in lines}
     scopes |= {one.wish.scope.lower(): one.wish.scope for one in part.resolved}
     scopes |= {one.scope.lower(): one.scope for one in _noted(world, place.note(owner))}
@@ -165,6 +168,7 @@ def _resolve(
                 Finding(Link.AZURE_ROLES, Severity.WAITING, "RoleNotReady", message, wish.path)
             )
             held.scopes.add(wish.scope.lower())
+            part.unsure = True
         elif isinstance(role_id, Fault):
             part.findings.append(role_id.finding(Link.AZURE_ROLES, observing=True))
             held.everything = True  # any assignment may be this one
@@ -388,6 +392,9 @@ def _sort_out(
         or named_by_us(named[key])
         or (item.adopted and principal == named[key].principal_id)
     }
+    for key in sorted(here.lines.keys() & named.keys() - listed.keys()):
+        if here.lines[key].adopted:
+            _tell_of_former(part, here.lines[key], named[key], principal)
     taken = {item.id.lower() for item in part.inventory if item.adopted}
     listed = {key: item for key, item in listed.items() if key not in taken}
     keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
@@ -412,6 +419,17 @@ def _sort_out(
         part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id, applied=applied))
         if key not in keep and not held.has(here.scope, item):
             part.removals.append(UnassignRole(arm_id, role))
+
+
+def _tell_of_former(part: RolePart, item: Item, seen: Assignment, principal: str) -> None:
+    """What was taken over for somebody else is not removed on the word of a line that anybody may write."""
+    part.inventory.append(item)
+    if principal:
+        message = (
+            f"{item.name} at {place_name(seen.scope)} was taken over for {seen.principal_id}, who is not the "
+            f"subject any more, and stays; if it should go: az role assignment delete --ids {item.id}"
+        )
+        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "FormerSubject", message))
 
 
 def named_by_us(assignment: Assignment) -> bool:

@@ -45,6 +45,8 @@ class Who(Part):
         None while nobody is known to give anything to.
     alone
         Nothing else is to be done in this pass.
+    withdrawn
+        The bindings give somebody else access by now, who has the name of the one that they were for.
     children
         What must be in the cluster for the subject's own sake.
     replaced
@@ -53,6 +55,7 @@ class Who(Part):
 
     subject: Subject | None = None
     alone: bool = False
+    withdrawn: bool = False
     children: list[Child] = field(default_factory=list)
     replaced: frozenset[ChildRef] = frozenset()
 
@@ -83,18 +86,22 @@ def plan_directory_subject(
     `put_in` tells who it was before it could not be found.
     """
     who, reference = Who(unseen=True), wish.reference
+    # What was given to them stays theirs, and is looked after, until somebody says who it is now.
+    as_known = known if known and is_for(wish, known) else None
     match world.principals.get(reference):
         case Fault() as fault:
             who.findings.append(fault.finding(Link.SUBJECT, observing=True))
-            who.subject = known if known and is_for(wish, known) else None
+            who.subject = as_known
         case Principal() as principal:
             refusal = _refused(wish, principal)
             other = _another(policy, wish, principal, known, put_in)
             if other:
                 who.findings.append(other)
-                who.subject = known
+                who.withdrawn = bool(principal.name) and principal.name.lower() in _names(wish, known)
+                who.subject = None if who.withdrawn else known
             elif refusal:
                 who.findings.append(refusal)
+                who.subject = as_known
             else:
                 who.subject = _subject(wish, principal)
                 who.entries = [Entry(SUBJECT, str(reference), principal.id, there=True)]
@@ -108,6 +115,7 @@ def plan_directory_subject(
                 f"there is no {word} {reference.value} in the directory{hint}; correct it, or create it there"
             )
             who.findings.append(_stalled("SubjectNotFound", message, wish.path))
+            who.subject = as_known
     return who
 
 
@@ -129,7 +137,15 @@ def _another(
         return None
     was = f", and was {former}" if former else ""
     message = f"{wish.reference} is another object now ({principal.id}{was}), and all access would move to it"
+    if principal.name and principal.name.lower() in _names(wish, known):
+        message += "; bindings in the cluster are by name, so they are taken away until then"
     return needs_approval(policy.meta, Link.SUBJECT, ids, message, wish.path)
+
+
+def _names(wish: DirectorySubject, known: Subject | None) -> set[str]:
+    """The names by which Kubernetes knows the subject, in lower case: none where it goes by object id."""
+    user = wish.reference.kind == PrincipalKind.USER.value and not wish.reference.form
+    return {wish.reference.value.lower(), (known.name if known else "").lower()} if user else set()
 
 
 def _refused(wish: DirectorySubject, principal: Principal) -> Finding | None:

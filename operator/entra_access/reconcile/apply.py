@@ -94,6 +94,8 @@ class Applier:
         applied = Applied(held=list(held))
         waiting = {id(change) for change in applied.held}
         for change in plan.changes:
+            if id(change) in waiting and isinstance(change, CreateGroup | RestoreGroup | AdoptGroup):
+                break
             if id(change) in waiting or self._must_wait(change, plan, applied):
                 continue
             try:

@@ -19,7 +19,8 @@ from entra_access.api.names import (
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import expiry_fields, read_meta, read_policy
 from entra_access.api.resources import Meta
-from entra_access.api.status import Item, Status, System, read_status
+from entra_access.api.status import ConditionType, Item, Status, System, read_status
+from entra_access.domain.approval import NEEDS_APPROVAL
 from entra_access.domain.children import ChildRef, SeenChild, is_ours
 from entra_access.domain.claims import Claim
 from entra_access.domain.definition_plan import made_roles, wished_definition
@@ -279,6 +280,7 @@ class WatchCache:
             unreadable=unreadable,
             subject=subject if subject and (policy is None or is_for(policy.subject, subject)) else None,
             roles=made_roles(status.inventory),
+            withheld=_is_withheld(status),
         )
         old = self._views.get(meta.name)
         self._views[meta.name] = view
@@ -402,4 +404,10 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         else None
     )
     kept = policy.delete_policy if policy else None
-    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles)
+    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles, view.withheld)
+
+
+def _is_withheld(status: Status) -> bool:
+    """Whether the access waits for a person to approve of who has the subject's name now."""
+    ready = status.condition(ConditionType.SUBJECT)
+    return ready is not None and ready.reason == NEEDS_APPROVAL

@@ -32,6 +32,10 @@ class AssignmentClaims(Generic[K]):
         self._noted.add(key)
         self._set(key, ids)
 
+    def add(self, key: K, ids: frozenset[str]) -> None:
+        """Take over what a pass has found to be wanted that could not see everything: nothing is let go."""
+        self._set(key, self._claims.get(key, frozenset()) | ids)
+
     def noted(self, key: K) -> bool:
         """Whether a pass has said what the resource wants."""
         return key in self._noted

@@ -1,12 +1,13 @@
 """Somebody changes again and again what we put right: then we come back later each time, and say so."""
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from entra_access.api.status import DriftItem
-from entra_access.domain.changes import ApplyChild, Change, DeleteChild
+from entra_access.domain.changes import ApplyChild, Change, DeleteChild, UpdateGroup
+from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Finding, Severity
 from entra_access.domain.plan import Plan
 
@@ -25,6 +26,7 @@ class _Record:
     times: int = 0
     last: float = 0.0
     told: bool = False
+    expected: set[str] = field(default_factory=set)
 
     @property
     def pause(self) -> float:
@@ -57,7 +59,7 @@ class Contests(Generic[K]):
         if not records:
             return Held()
         # One change can put several things right.
-        wished = {id(one.change) for one in plan.differences if not one.foreign}
+        wished = {id(one.change) for one in plan.differences if not one.foreign or _is_new(one, records)}
         waiting: dict[int, Change] = {}
         findings = {}
         for one in plan.differences:
@@ -73,10 +75,14 @@ class Contests(Generic[K]):
     def note(self, key: K, corrected: Iterable[DriftItem]) -> None:
         """Take down what one pass put right: a field once, however many members it has."""
         now = self._clock()
-        for name in {(item.object, item.field) for item in corrected}:
+        fields: dict[tuple[str, str], set[str]] = {}
+        for item in corrected:
+            fields.setdefault((item.object, item.field), set()).add(item.expected)
+        for name, expected in fields.items():
             record = self._records.setdefault(key, {}).setdefault(name, _Record())
             record.times += 1
             record.last = now
+            record.expected = expected
 
     def contested(self, key: K, item: DriftItem) -> bool:
         """Whether it was put right so often that another event would tell nothing new."""
@@ -102,6 +108,13 @@ class Contests(Generic[K]):
         if not records:
             self._records.pop(key, None)
         return records
+
+
+def _is_new(one: Difference, records: Mapping[tuple[str, str], _Record]) -> bool:
+    """Whether it is something else than what was put right again and again, for the wish has changed."""
+    record = records.get((one.item.object, one.item.field))
+    single = isinstance(one.change, ApplyChild | UpdateGroup)
+    return single and record is not None and one.item.expected not in record.expected
 
 
 def _finding(change: Change, item: DriftItem, left: float) -> Finding:

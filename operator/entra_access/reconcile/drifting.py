@@ -107,9 +107,12 @@ def unseen(finding: Finding) -> bool:
 
 def drift_check(plan: Plan, applied: Applied, findings: Iterable[Finding], look: Look) -> DriftCheck:
     """What the pass found, for the status."""
-    left = outstanding(plan, applied, look.mode)
+    findings, left = tuple(findings), outstanding(plan, applied, look.mode)
     blind = [finding for finding in findings if unseen(finding)]
     worst = next((finding for finding in blind if finding.severity is not Severity.WAITING), None)
+    if not plan.compared and plan.inventory and worst is None:
+        # What was made is not looked after until somebody acts.
+        worst = next((finding for finding in findings if finding.severity is Severity.STALLED), None)
     reason = worst.text if worst else look.blind
     looked = DRIFTED if left else (IN_SYNC if plan.compared else "")
     return DriftCheck(

@@ -92,17 +92,22 @@ def next_look(findings: Iterable[Finding], stalled_after: float) -> Next:
     Passing troubles soon, with growing pauses, and not before the service's own Retry-After. What somebody
     must mend, now and then: it may be mended where no watch sees it.
     """
-    passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
-    if passing:
-        waits = [f.retry_after for f in passing if f.retry_after is not None]
-        reasons = {finding.reason for finding in passing}
-        if reasons == {CONTESTED}:
-            return Next(after=max(waits, default=None))  # no failure: when it goes on is known
-        soon = reasons <= EXPECTED_REASONS
-        return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None)
+    findings = tuple(findings)
     # What is over is over until somebody writes another time, and the watch tells of that.
     stalled = any(f.severity is Severity.STALLED and f.reason != EXPIRED for f in findings)
-    return Next(after=stalled_after if stalled else None)
+    again = stalled_after if stalled else None
+    passing = [f for f in findings if f.severity in {Severity.WAITING, Severity.UNKNOWN}]
+    if passing:
+        # A contest is no failure: when it goes on is known, and nobody else waits for it.
+        contested = [f.retry_after for f in passing if f.reason == CONTESTED and f.retry_after is not None]
+        others = [finding for finding in passing if finding.reason != CONTESTED]
+        due = min(contested, default=None)
+        if not others:
+            return Next(after=min((one for one in (due, again) if one is not None), default=None))
+        waits = [f.retry_after for f in others if f.retry_after is not None]
+        soon = {finding.reason for finding in others} <= EXPECTED_REASONS
+        return Next(max(waits, default=None), failed=True, longest=SHORT_PAUSE if soon else None, due=due)
+    return Next(after=again)
 
 
 def make_status(

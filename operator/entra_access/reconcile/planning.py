@@ -94,7 +94,8 @@ class Planner:
         else:
             raise TypeError("the world of another kind")
         if noted:
-            self._cache.azure_claims.note(key_of(meta), plan.claims)
+            claims = self._cache.azure_claims
+            (claims.add if plan.unsure else claims.note)(key_of(meta), plan.claims)
         return plan
 
     async def named(self, plan: Plan) -> Plan:
@@ -121,6 +122,8 @@ class Planner:
         kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind in unseen]
         kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
+        in_azure = frozenset(item.id.lower() for item in kept if item.system is System.AZURE and item.id)
+        self._cache.azure_claims.note(key_of(meta), in_azure)
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
         )

@@ -94,6 +94,8 @@ class Reconciler:
 
     async def _going(self, meta: Meta, body: Body) -> Next:
         if not FINALIZERS & set(meta.finalizers):
+            # Somebody else still holds it; it wants nothing any more.
+            self._cache.azure_claims.note(key_of(meta), frozenset())
             return Next()
         if self._modes.read_only:
             return await self._pass(body, Mode.OBSERVE)
@@ -141,7 +143,8 @@ class Reconciler:
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         # What nobody declared is removed when everybody has said what they want.
         waiting = not self._planner.claims_known(meta)
-        return replace(then, due=CLAIMS_SECONDS if waiting else self._until(plan.expires_at, now))
+        dues = (then.due, CLAIMS_SECONDS if waiting else None, self._until(plan.expires_at, now))
+        return replace(then, due=min((one for one in dues if one is not None), default=None))
 
     def _until(self, end: str, planned: datetime) -> float | None:
         """In how many seconds that is; None where it is no time, or was over when it was planned."""

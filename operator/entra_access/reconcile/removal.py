@@ -13,7 +13,7 @@ from entra_access.api.reading import read_meta
 from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import DefineRole, UnassignRole, place_name
+from entra_access.domain.changes import DefineRole, ReleaseChild, UnassignRole, place_name
 from entra_access.domain.children import is_shared
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
@@ -86,8 +86,9 @@ class Remover:
         """Take away all that a resource made, or let go of it, and then let the resource go."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
         if meta.annotation(ANNOTATION_ABANDON) == "true":
-            self._say_what_stays(meta, "Abandoned", old.inventory)
-            return await self._let_go(meta)
+            released = await self._release(meta, body, old, now)
+            self._say_what_stays(meta, "Abandoned", old.inventory, kept=self.keeps(body))
+            return await self._let_go(meta) if released else Next(failed=True)
         keep = self.keeps(body)
         plan = await self._plan(meta, body, old, now, keep=keep)
         applied = await self._applier.run(plan, stamp(now))
@@ -105,6 +106,17 @@ class Remover:
         self._say_what_stays(meta, "Kept", list(lines.values()))
         logger.info("%s: removed with all that it had made", meta)
         return await self._let_go(meta)
+
+    async def _release(self, meta: Meta, body: Body, old: Status, now: datetime) -> bool:
+        """Let go of what is in the cluster and stays, without asking Azure. Returns whether that worked.
+
+        What carries our labels for a resource that is gone would be taken for a remainder.
+        """
+        children = await self._gatherer.children(meta, old)
+        plan = plan_children_removal(children, old.inventory, self._adoption(body), keep=self.keeps(body))
+        released = tuple(change for change in plan.removals if isinstance(change, ReleaseChild))
+        applied = await self._applier.run(Plan(changes=released), stamp(now))
+        return not applied.failed
 
     async def absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
@@ -146,9 +158,11 @@ class Remover:
                 self._tell(key)
         return Next()
 
-    def _say_what_stays(self, meta: Meta, reason: str, lines: list[Item] | tuple[Item, ...]) -> None:
+    def _say_what_stays(
+        self, meta: Meta, reason: str, lines: list[Item] | tuple[Item, ...], *, kept: bool = True
+    ) -> None:
         """In an event and in the log: nobody will look after these any more."""
-        if reason == "Abandoned":
+        if not kept:
             # With the resource Kubernetes collects what it owns.
             lines = [one for one in lines if one.adopted or one.system is not System.KUBERNETES]
         if not lines:

@@ -63,7 +63,9 @@ class Sweeps:
     async def _pause(self) -> None:
         pause = min(self._interval, COMPARE_SECONDS) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._listed.wait(), pause)
+            # Not by wait_for, which waits in a task of its own: kopf takes that for one of its tasks.
+            async with asyncio.timeout(pause):
+                await self._listed.wait()
             await asyncio.sleep(SETTLE_SECONDS)
         self._listed.clear()
 
@@ -77,7 +79,7 @@ class Sweeps:
         """
         for kind in WATCHED:
             known = self._cache.identities(kind)
-            listed = await self._kubernetes.list_all(kind, selector_of(kind))
+            listed = await self._kubernetes.list_all(kind, selector_of(kind), latest=True)
             # The list may be older than what the watch has told meanwhile.
             gone = known.keys() - self._cache.identities(kind).keys()
             there = set()
