@@ -154,7 +154,7 @@ def _resolve(
     found: dict[tuple[str, str], ResolvedRole] = {}
     for wish in wishes:
         role_id = world.roles.get(wish.role)
-        if role_id is None:
+        if role_id is None and not (wish.refusal or wish.awaited):
             role_id = _remembered(part, wish, place, world, lines)
         if wish.refusal:
             part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
