@@ -17,9 +17,9 @@ from entra_access.api.names import (
     SERVICE_ACCOUNT,
     Kind,
 )
-from entra_access.api.resources import Meta, Reference
+from entra_access.api.resources import AdoptionPolicy, Meta, Reference
 from entra_access.api.status import Status, read_status
-from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.children import Child, ChildRef, is_ours
 from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
 from entra_access.domain.known_roles import BY_GUID, known_role
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
@@ -345,9 +345,12 @@ class Office:
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
     async def apply_child(
-        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+        self, child: Child, group_id: str | None, uid: str | None, adoption: Any = AdoptionPolicy.NEVER
     ) -> dict[str, Any]:
         self._write("child", str(child.ref))
+        there = self.objects.get(child.ref)
+        if there and not uid and adoption is not AdoptionPolicy.NEVER and not is_ours(there):
+            child, uid = replace(child, adopted=True), there["metadata"]["uid"]
         body = body_of(child, group_id)
         body["metadata"]["uid"] = uid or f"uid-{self.version}"
         if child.account:
@@ -363,6 +366,13 @@ class Office:
         self._write("delete_child", str(ref))
         if ref in self.objects and self.objects[ref]["metadata"]["uid"] == uid:
             del self.objects[ref]
+
+    async def release_child(self, ref: ChildRef, uid: str) -> None:
+        self._write("release_child", str(ref))
+        if self.objects[ref]["metadata"]["uid"] == uid:
+            theirs = {"labels": {}, "annotations": {}, "ownerReferences": []}
+            metadata = {**self.objects[ref]["metadata"], **theirs}
+            self.objects[ref] = self._versioned({**self.objects[ref], "metadata": metadata})
 
     def write_status(self, status: Mapping[str, Any], key: Key = APPDEV) -> None:
         """Somebody writes the status of a policy."""
