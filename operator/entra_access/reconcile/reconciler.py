@@ -144,7 +144,7 @@ class Reconciler:
         return replace(then, due=CLAIMS_SECONDS if waiting else self._until(plan.expires_at, now))
 
     def _mode(self, meta: Meta, began: Mode) -> Mode:
-        """The mode now; one that was observed when the pass began has no finalizer, and waits for the next."""
+        """The mode now. What was observed when the pass began may have no finalizer, so it waits."""
         return Mode.OBSERVE if Mode.OBSERVE in {began, self._planner.mode(key_of(meta))} else Mode.ENFORCE
 
     def _until(self, end: str, planned: datetime) -> float | None:
