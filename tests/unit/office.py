@@ -370,7 +370,7 @@ class Office:
     async def release_child(self, ref: ChildRef, uid: str) -> None:
         self._write("release_child", str(ref))
         if self.objects[ref]["metadata"]["uid"] == uid:
-            theirs = {"labels": {}, "annotations": {}, "ownerReferences": []}
+            theirs: dict[str, Any] = {"labels": {}, "annotations": {}, "ownerReferences": []}
             metadata = {**self.objects[ref]["metadata"], **theirs}
             self.objects[ref] = self._versioned({**self.objects[ref], "metadata": metadata})
 

@@ -77,10 +77,9 @@ def test_our_words_on_what_another_hand_made_do_not_hide_it() -> None:
 
 
 def test_what_gives_a_role_that_is_wanted_is_claimed_whoever_made_it() -> None:
-    part = plan((READER, SCOPE), there=[X])
-    assert assignment_id(SCOPE, "x").lower() in part.claims
-    conditional = replace(X, condition="@Resource[x]")
-    assert assignment_id(SCOPE, "x").lower() not in plan((READER, SCOPE), there=[conditional]).claims
+    for there in (X, replace(X, condition="@Resource[x]")):
+        assert assignment_id(SCOPE, "x").lower() in plan((READER, SCOPE), there=[there]).claims
+    assert assignment_id(SCOPE, "x").lower() not in plan((AKS_READER, SCOPE), there=[X]).claims
 
 
 # What was taken over
@@ -165,6 +164,40 @@ async def test_what_a_grant_wants_stays_whoever_made_it() -> None:
     world.delete(WORK)
     await world.look(WORK, times=2)
     await world.look()
+    assert names(world) == set()
+
+
+@pytest.mark.parametrize("wants", [APPDEV, OTHER], ids=["itself", "another"])
+async def test_what_gives_only_a_part_of_what_is_wanted_stays(wants: Key) -> None:
+    """It is warned of: it must not go before there is another that gives all of it."""
+    world = office(replace(BY_HAND, condition="@Resource[x]"))
+    await world.look(other(world, *([READER] if wants == OTHER else [])))
+    remove(world, azureRoles=[{"role": READER}] if wants == APPDEV else [])
+    await world.look(times=2)
+    assert names(world) == {"by-hand"}
+
+
+async def test_what_is_there_twice_stays_where_both_are_wanted() -> None:
+    """Somebody gives by hand what was given already: it is declared, if not by them."""
+    world = office()
+    remove(world, azureRoles=[{"role": READER}])
+    await world.look()
+    world.given[assignment_id(SCOPE, "by-hand").lower()] = BY_HAND
+    await world.look(times=2)
+    assert len(names(world)) == 2
+
+
+async def test_who_is_being_deleted_wants_nothing_however_long_it_takes() -> None:
+    world = office(BY_HAND)
+    await world.look(other(world, READER))
+    metadata = {**world.body(OTHER)["metadata"], "finalizers": ["somebody/elses"]}
+    metadata["finalizers"] += world.body(OTHER)["metadata"]["finalizers"]
+    world.cache.put(POLICY, world._versioned({**world.body(OTHER), "metadata": metadata}))
+    world.delete(OTHER)
+    await world.look(OTHER)
+    remove(world)
+    await world.look(times=2)
+    assert world.cache.resource(OTHER) is not None
     assert names(world) == set()
 
 

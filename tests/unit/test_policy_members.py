@@ -135,7 +135,8 @@ def test_who_is_in_the_group_under_the_id_that_was_not_found_stays() -> None:
 @pytest.mark.parametrize("relation", ["members", "owners"])
 def test_who_was_renamed_stays(relation: str) -> None:
     """The name that the spec has is nobody's now; who was put in by it is the same person."""
-    policy = a_policy(**{relation: "anna@x.io other@x.io"})
+    wished = "anna@x.io other@x.io"
+    policy = a_policy(members=wished) if relation == "members" else a_policy(owners=wished)
     renamed = Principal(guid("anna@x.io"), "user", "anna.new@x.io")
     there = (renamed, principal("other@x.io"), STRANGER)
     world, inventory = steady(policy)

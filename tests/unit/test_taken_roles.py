@@ -239,6 +239,42 @@ async def test_a_role_that_is_about_to_be_taken_over_is_another_policys_already(
     assert world.written("define") == []
 
 
+async def test_a_role_that_a_policy_makes_is_its_own_though_its_status_was_lost() -> None:
+    world = Office()
+    write(world, "Always")
+    await world.look(times=2)
+    world.write_status({})
+    before = dict(world.definitions)
+    write(world, "Always", "ops", customRoles=[{**CUSTOM, "dataActions": ["*"]}])
+    await world.look(OPS, times=2)
+    assert world.definitions == before
+
+
+async def test_of_two_that_took_a_role_over_at_once_the_one_that_has_it_looks_again() -> None:
+    """The other may have written it in the meantime."""
+    world = Office()
+    line = replace(definition_item(replace(OWN, guid=by_hand(world)), BEFORE), origin=ADOPTED)
+    for name in ("appdev", "ops"):
+        key = write(world, "Always", name)
+        body = {**world.body(key), "status": {"inventory": [line.as_dict()]}}
+        world.cache.put(POLICY, world._versioned(body))
+    world.due.clear()
+    await world.look()
+    assert world.written("define") == [line.id]
+    assert OPS in world.due
+
+
+async def test_a_grant_is_given_the_role_that_its_policy_took_over() -> None:
+    world = Office()
+    world.namespace("dev")
+    taken = by_hand(world)
+    write(world, "Always", grants={"namespaces": {}, "azureRoles": [NAME]})
+    await world.look(times=2)
+    world.apply(GRANT, "work", {"policyRef": {"name": "appdev"}, "azureRoles": [NAME]}, "dev")
+    await world.look(WORK, times=2)
+    assert [one.role_id for one in world.given.values() if one.scope == DEV_SCOPE] == [taken]
+
+
 async def test_a_forged_line_of_its_policy_gives_a_grant_no_other_role() -> None:
     """Whoever may write the status of a policy must not become owner of a namespace by a grant."""
     world = Office()

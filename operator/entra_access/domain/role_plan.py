@@ -318,8 +318,8 @@ def _adopt(
     One that was taken over once stays so, whatever the policy says now and others did to it.
     """
     whole = [one for one in seen if not one.condition]
-    # Nobody else of ours may take away what gives a role that is wanted here.
-    part.claims |= {assignment_id(change.scope, one.name).lower() for one in whole}
+    # Nobody else of ours may take away what gives a role that is wanted here, or a part of it.
+    part.claims |= {assignment_id(change.scope, one.name).lower() for one in seen}
     if not whole:
         message = (
             f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
@@ -333,7 +333,6 @@ def _adopt(
         if (line and line.adopted) or (may and one in whole):
             item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
             part.inventory.append(item)
-            part.claims |= {arm_id.lower()}
 
 
 def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:

@@ -413,5 +413,4 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         if policy
         else None
     )
-    kept = policy.delete_policy if policy else None
-    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles)
+    return (view.deleting, view.unreadable, given, view.subject, view.roles)
