@@ -7,14 +7,15 @@ import pytest
 
 from entra_access.api.names import GRANT, POLICY
 from entra_access.api.resources import AccessPolicy, AdoptionPolicy, AzureRole, CustomRole
-from entra_access.api.status import ADOPTED, Item
+from entra_access.api.status import ADOPTED, Item, System
 from entra_access.domain.changes import AssignRole, DefineRole
 from entra_access.domain.definition_plan import definition_item, definition_mark, wished_definition
 from entra_access.domain.faults import Denied, Fault, Severity, Unavailable
-from entra_access.domain.naming import assignment_name, definition_id, guid_in
+from entra_access.domain.naming import assignment_id, assignment_name, definition_id, guid_in
 from entra_access.domain.observed import Assignment, Definition
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy, plan_policy_removal
+from entra_access.domain.role_plan import MADE
 from entra_access.reconcile.cache import Key
 from unit.builders import BEFORE, NOW, PLACE, SCOPE, a_meta, guid
 from unit.office import APPDEV, Office
@@ -123,11 +124,14 @@ def test_a_forged_line_gives_no_role_that_cannot_be_seen_now(fault: Fault) -> No
 
 
 def test_what_was_given_of_one_that_cannot_be_seen_now_stays() -> None:
+    """And nothing else is said of it than that."""
     name = assignment_name(SCOPE, ROBOT_ID, THEIRS.guid)
     given = assigned(NAME, name=name, role_id=THEIRS.guid)
-    made = plan(TAKEN, there=Unavailable("down"), assignments=(given,))
+    item = Item(System.AZURE, "RoleAssignment", NAME, assignment_id(SCOPE, name), applied=MADE)
+    made = plan(TAKEN, item, there=Unavailable("down"), assignments=(given,))
     assert made.changes == ()
-    assert {item.kind for item in made.inventory} == {"RoleDefinition", "RoleAssignment"}
+    assert set(made.inventory) == {TAKEN, item}
+    assert reasons(made) == [(Severity.UNKNOWN, "Unavailable"), (Severity.WAITING, "RoleNotReady")]
 
 
 @pytest.mark.parametrize("owner", ["aaa", "zzz"])

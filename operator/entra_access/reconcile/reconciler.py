@@ -94,6 +94,7 @@ class Reconciler:
 
     async def _going(self, meta: Meta, body: Body) -> Next:
         if not FINALIZERS & set(meta.finalizers):
+            self._cache.azure_claims.note(key_of(meta), frozenset())  # it wants nothing any more
             return Next()
         if self._modes.read_only:
             return await self._pass(body, Mode.OBSERVE)
