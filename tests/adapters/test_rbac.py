@@ -3,15 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from entra_access.adapters.rbac import Kubernetes, path_of
-from entra_access.api.names import CLUSTER_ROLE, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
-from entra_access.api.resources import Meta, Rule
+from entra_access.api.names import CLUSTER_ROLE, FIELD_MANAGER, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
+from entra_access.api.resources import AdoptionPolicy, Meta, Rule
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import (
     Changed,
@@ -193,6 +193,58 @@ async def test_what_somebody_else_made_is_never_taken_over(
     with pytest.raises(Taken, match=f"{child.ref} is already there .*by kubectl-create"):
         await kubernetes.apply_child(child, None, None)
     assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_an_account_is_not_adopted(kubernetes: Kubernetes, server: ApiServer) -> None:
+    """It was made a moment ago: the next look uses it as it is."""
+    metadata = {"name": "robot", "uid": UID, "managedFields": [{"manager": "kubectl-create"}]}
+    server.says(status(409), (200, {"metadata": metadata}))
+
+    with pytest.raises(Taken):
+        await kubernetes.apply_child(ACCOUNT, None, None, AdoptionPolicy.ALWAYS)
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_an_account_that_another_policy_has_just_made_is_looked_at_again(
+    kubernetes: Kubernetes, server: ApiServer
+) -> None:
+    """It is to be shared, and no name that is taken."""
+    server.says(status(409), (200, there(owner="another", manager=FIELD_MANAGER)))
+
+    with pytest.raises(Changed):
+        await kubernetes.apply_child(ACCOUNT, None, None)
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_an_account_is_shared_and_let_go_by_one_owner_alone(
+    kubernetes: Kubernetes, server: ApiServer
+) -> None:
+    """Nothing else of it is written, nor are the other owners; and only while it is that object."""
+    await kubernetes.apply_child(replace(ACCOUNT, joins=True), None, UID)
+    await kubernetes.leave_account(ACCOUNT.ref, UID, OWNER.uid)
+
+    joining, leaving = server.requests
+    for request in (joining, leaving):
+        assert request.line == f"PATCH {path_of(SERVICE_ACCOUNT, 'dev', 'robot')}"
+        assert request.headers["content-type"] == "application/strategic-merge-patch+json"
+        assert request.body.keys() == {"metadata"}
+        assert request.body["metadata"].keys() == {"uid", "ownerReferences"}
+        assert request.body["metadata"]["uid"] == UID
+    (owner,) = joining.body["metadata"]["ownerReferences"]
+    assert (owner["name"], owner["uid"], owner["controller"]) == ("appdev", OWNER.uid, False)
+    assert leaving.body["metadata"]["ownerReferences"] == [{"$patch": "delete", "uid": OWNER.uid}]
+
+
+@pytest.mark.parametrize("answer", [status(404), status(409)], ids=["404", "409"])
+async def test_an_account_that_is_gone_is_let_go(
+    kubernetes: Kubernetes, server: ApiServer, answer: tuple[int, object]
+) -> None:
+    """Gone, or another one of that name; but it cannot be shared then."""
+    server.says(answer)
+
+    assert await kubernetes.leave_account(ACCOUNT.ref, UID, OWNER.uid) is None
+    with pytest.raises((Missing, Changed)):
+        await kubernetes.apply_child(replace(ACCOUNT, joins=True), None, UID)
 
 
 async def test_what_is_there_is_changed_as_that_object(kubernetes: Kubernetes, server: ApiServer) -> None:

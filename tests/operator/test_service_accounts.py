@@ -275,24 +275,6 @@ def test_what_a_secret_holds_is_nowhere(cluster: Cluster) -> None:
     assert not cluster.azure.journal(path_regex=namespace), "and nobody in the cloud hears of it"
 
 
-def test_two_policies_for_one_account_share_it(cluster: Cluster) -> None:
-    """The second uses what the first made; when the first goes, the second makes the account anew."""
-    first, namespace = with_account(cluster, token=False)
-    second = direct(cluster, account(namespace, token=False), clusterRoles=["edit"])
-    assert second.ready()["status"]["subject"]["origin"] == "Existing"
-    before = uid(cluster, "serviceaccount", "robot", namespace)
-    cluster.quiet(1.0)
-
-    first.delete()
-
-    assert first.bound() == []
-    eventually(
-        lambda: uid(cluster, "serviceaccount", "robot", namespace) not in {"", before},
-        "the second has an account of its own",
-    )
-    assert second.bound() == [("edit", f"ServiceAccount {namespace} robot")]
-
-
 def test_a_token_is_taken_for_nothing_else(cluster: Cluster) -> None:
     """A grant that happens to have the Secret's name goes on following its policy."""
     policy, namespace = with_account(cluster, token=False, grants=ceiling(rules=[READ_PODS]))

@@ -3,30 +3,22 @@
 What they are asked for they do, late or never where they are told to; every write is remembered.
 """
 
-import copy
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from entra_access.api.names import (
-    ANNOTATION_ACCOUNT_UID,
-    GRANT,
-    NAMESPACE,
-    POLICY,
-    SERVICE_ACCOUNT,
-    Kind,
-)
-from entra_access.api.resources import AdoptionPolicy, Meta, Reference
+from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
+from entra_access.api.resources import Meta, Reference
 from entra_access.api.status import Status, read_status
-from entra_access.domain.children import Child, ChildRef, is_ours
-from entra_access.domain.faults import Fault, InUse, RoleUnknown, Unavailable
+from entra_access.domain.faults import InUse, RoleUnknown
 from entra_access.domain.known_roles import BY_GUID, known_role
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
-from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.cache import Key
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
@@ -34,12 +26,9 @@ from entra_access.reconcile.notes import Note, Notes
 from entra_access.reconcile.outcome import Next
 from entra_access.reconcile.planning import Modes
 from entra_access.reconcile.reconciler import Reconciler
-from unit.builders import AT, NOW, PLACE, body_of, guid
+from unit.builders import AT, PLACE, guid
+from unit.objects import Objects
 from unit.worlds import A_ROBOT, A_TEAM, A_USER
-
-
-class DeadError(Exception):
-    """The operator died."""
 
 
 class Heard(Notes):
@@ -56,36 +45,27 @@ class Heard(Notes):
 
 
 APPDEV: Final = Key("AccessPolicy", None, "appdev")
-LOST: Final = Unavailable("no answer")
 
 
-class Office:
+class Office(Objects):
     """Everything there is.
 
-    `faults`: what a call fails with, by its name or, for a reading of one object, by that; `lost`: calls that
-    take effect and do not answer; `deaths`: children with which the operator dies when they are made;
-    `looked_up`: the Azure roles that were asked for; `objects`: what was made in the cluster, or was there;
-    `statuses`: all that were written.
+    `looked_up`: the Azure roles that were asked for; `statuses`: all that were written; `lives`: how many
+    resources of a key there have been.
     """
 
     def __init__(self, modes: Modes | None = None) -> None:
-        self.faults: dict[str, Fault] = {}
-        self.lost: set[str] = set()
-        self.writes: list[tuple[str, str]] = []
+        super().__init__()
         self.statuses: list[dict[str, Any]] = []
-        self.deaths: set[str] = set()
         self.looked_up: list[str] = []
-        self.objects: dict[ChildRef, dict[str, Any]] = {}
+        self.lives: Counter[Key] = Counter()
         self.given: dict[str, Assignment] = {}
         self.definitions: dict[str, Definition] = {}
         self.listed: dict[str, str] = {}  # what a list that lags behind shows: GUIDs by name in lower case
         self.groups: dict[str, Group] = {}
         self.relations: dict[str, dict[str, dict[str, Principal]]] = {}
         self.people: list[Principal] = [A_USER, A_ROBOT, A_TEAM]
-        self.version = 100
         self.passes = 0
-        self.due: set[Key] = set()
-        self.cache = WatchCache()
         services: Any = self
         self.notes = Heard(services)
         azure = AzureReader(PLACE, services, 0.0)
@@ -117,7 +97,10 @@ class Office:
         old = self.cache.resource(key)
         metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "generation": 1}
         metadata |= {"creationTimestamp": created} if created else {}
-        if old:
+        if old is None:
+            self.lives[key] += 1
+            metadata["uid"] += f"-{self.lives[key]}" if self.lives[key] > 1 else ""
+        else:
             metadata = {**old["metadata"], "generation": old["metadata"]["generation"] + 1}
         metadata |= {"namespace": namespace} if namespace else {}
         status = dict(old.get("status") or {}) if old else {}
@@ -137,34 +120,15 @@ class Office:
         """Somebody makes a role in Azure."""
         self.definitions[guid(name)] = Definition(guid(name), name)
 
-    def edit(self, ref: ChildRef, by: str, **content: Any) -> None:
-        """Another hand changes what an object of ours says."""
-        body = copy.deepcopy(self.objects[ref]) | content
-        fields: dict[str, Any] = {f"f:{name}": {} for name in content}
-        body["metadata"]["managedFields"].append({"manager": by, "time": NOW, "fieldsV1": fields})
-        self.objects[ref] = self._versioned(body)
-        self.cache.put(ref.kind, self.objects[ref])
-
-    def take(self, ref: ChildRef) -> None:
-        """Another hand deletes an object of ours."""
-        del self.objects[ref]
-        self.cache.drop(ref.kind, ref.namespace, ref.name)
-
-    def ours(self, kind: Kind) -> list[ChildRef]:
-        """The objects of a kind, by name."""
-        return sorted((ref for ref in self.objects if ref.kind is kind), key=lambda ref: ref.path)
-
     def delete(self, key: Key) -> None:
         """Somebody deletes a resource."""
         body = self.body(key)
         metadata = {**body["metadata"], "deletionTimestamp": "2026-11-23T12:00:00Z"}
         kind = POLICY if key.kind == POLICY.kind else GRANT
+        if not metadata.get("finalizers"):
+            self.due |= self.cache.drop(kind, key.namespace, key.name)
+            return
         self.cache.put(kind, self._versioned({**body, "metadata": metadata}))
-
-    def _versioned(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.version += 1
-        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
-        return {**body, "metadata": metadata}
 
     # What the operator does
 
@@ -187,24 +151,6 @@ class Office:
     def told(self, reason: str) -> list[str]:
         """The messages of the events of that reason."""
         return [note.message for note in self.notes.heard if note.reason == reason]
-
-    def written(self, what: str) -> list[str]:
-        """What was written by calls of that name."""
-        return [detail for name, detail in self.writes if name == what]
-
-    def _write(self, name: str, detail: str) -> None:
-        fault = self.faults.get(name)
-        if fault and name not in self.lost:
-            raise fault
-        self.writes.append((name, detail))
-
-    def _answer(self, name: str) -> None:
-        if name in self.lost:
-            raise self.faults.get(name, LOST)
-
-    def _read(self, name: str) -> None:
-        if name in self.faults:
-            raise self.faults[name]
 
     # Azure
 
@@ -328,11 +274,6 @@ class Office:
 
     # Kubernetes
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
-        ref = ChildRef(kind, namespace, name)
-        self._read(str(ref))
-        return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
-
     async def apply_status(self, meta: Any, status: Mapping[str, Any]) -> Mapping[str, Any]:
         self._write("status", str(meta))
         self.statuses.append(dict(status))
@@ -344,53 +285,6 @@ class Office:
         body = self.body(Key(meta.kind.kind, meta.namespace, meta.name))
         return self._versioned({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
 
-    async def apply_child(
-        self, child: Child, group_id: str | None, uid: str | None, adoption: Any = AdoptionPolicy.NEVER
-    ) -> dict[str, Any]:
-        self._write("child", str(child.ref))
-        there = self.objects.get(child.ref)
-        if there and not uid and adoption is not AdoptionPolicy.NEVER and not is_ours(there):
-            child, uid = replace(child, adopted=True), there["metadata"]["uid"]
-        body = body_of(child, group_id)
-        body["metadata"]["uid"] = uid or f"uid-{self.version}"
-        if child.account:
-            account = self.objects[ChildRef(SERVICE_ACCOUNT, child.ref.namespace, child.account)]
-            body["metadata"]["annotations"][ANNOTATION_ACCOUNT_UID] = account["metadata"]["uid"]
-        self.objects[child.ref] = self._versioned(body)
-        if str(child.ref) in self.deaths:
-            self.deaths.remove(str(child.ref))
-            raise DeadError
-        return self.objects[child.ref]
-
-    async def delete_child(self, ref: ChildRef, uid: str) -> None:
-        self._write("delete_child", str(ref))
-        if ref in self.objects and self.objects[ref]["metadata"]["uid"] == uid:
-            del self.objects[ref]
-
-    async def release_child(self, ref: ChildRef, uid: str) -> None:
-        self._write("release_child", str(ref))
-        if self.objects[ref]["metadata"]["uid"] == uid:
-            theirs: dict[str, Any] = {"labels": {}, "annotations": {}, "ownerReferences": []}
-            metadata = {**self.objects[ref]["metadata"], **theirs}
-            self.objects[ref] = self._versioned({**self.objects[ref], "metadata": metadata})
-
     def write_status(self, status: Mapping[str, Any], key: Key = APPDEV) -> None:
         """Somebody writes the status of a policy."""
         self.cache.put(POLICY, self._versioned({**self.body(key), "status": dict(status)}))
-
-    def put_object(self, ref: ChildRef, **metadata: Any) -> None:
-        """Somebody makes an object that is none of the operator's."""
-        self.objects[ref] = self._versioned(
-            {
-                "metadata": {
-                    "name": ref.name,
-                    "namespace": ref.namespace,
-                    "uid": f"foreign-{ref.name}",
-                    **metadata,
-                }
-            }
-        )
-
-    def there(self, kind: Kind) -> list[str]:
-        """The objects of a kind, as namespace/name."""
-        return sorted(ref.path for ref in self.objects if ref.kind is kind)

@@ -17,6 +17,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    LeaveAccount,
     RemovePrincipal,
     RemoveRole,
     ReplaceChild,
@@ -234,6 +235,16 @@ async def test_the_missing_permission_for_applications_keeps_no_person_in(
     faults: dict[str, Fault], changes: list[Change], done: list[Change]
 ) -> None:
     assert (await run(Members(faults), *changes)).done == done
+
+
+@pytest.mark.parametrize("namespace", ["tools", "dev"])
+async def test_an_account_is_left_while_something_fails_in_another_namespace(namespace: str) -> None:
+    """In its own namespace it may be the next owner who could not be written."""
+    ref, owner = ChildRef(SERVICE_ACCOUNT, namespace, "robot"), a_meta()
+    failing = ApplyChild(Child(ChildRef(SERVICE_ACCOUNT, "tools", "robot"), owner, joins=True), "uid")
+    leave = LeaveAccount(ref, "uid", owner)
+    applied = await run(World(("apply_child", Denied("no right"))), failing, leave)
+    assert applied.done == ([leave] if namespace == "dev" else [])
 
 
 async def test_a_removal_that_failed_holds_the_next_of_its_link() -> None:

@@ -141,6 +141,52 @@ def test_what_a_policy_owns_in_a_namespace_wakes_the_policy(one: Child) -> None:
     assert cache.children(APPDEV) == ()
 
 
+def shared_account(version: int, *names: str) -> dict[str, Any]:
+    """An account of several policies; the last of them looks after it."""
+    found = child(ACCOUNT, version)
+    (ref,) = found["metadata"]["ownerReferences"]
+    found["metadata"]["ownerReferences"] = [
+        {**ref, "name": name, "uid": UID.format(name), "controller": name == names[-1]} for name in names
+    ]
+    return found
+
+
+def test_a_shared_account_is_every_owners_and_news_for_all() -> None:
+    cache = WatchCache()
+    assert cache.put(SERVICE_ACCOUNT, shared_account(1, "ops", "appdev")) == {APPDEV, OPS}
+    (one,) = cache.children(OPS)
+    assert cache.children(APPDEV) == (one,)
+    assert [name for _, name, _ in one.owners] == ["appdev", "ops"], "who looks after it comes first"
+    assert cache.put(SERVICE_ACCOUNT, shared_account(2, "ops")) == {APPDEV, OPS}
+    assert cache.children(APPDEV) == ()
+    assert cache.drop(SERVICE_ACCOUNT, "tools", "demo", one.uid) == {OPS}
+    assert cache.children(OPS) == ()
+
+
+def test_a_binding_that_names_another_owner_too_is_still_ones() -> None:
+    """Whoever may edit it could write any owner into it."""
+    cache = WatchCache()
+    found = child(BOUND_IN_DEV, 1)
+    (ref,) = found["metadata"]["ownerReferences"]
+    found["metadata"]["ownerReferences"] = [{**ref, "name": "ops", "uid": "x", "controller": False}, ref]
+    assert cache.put(ROLE_BINDING, found) == {APPDEV}
+    assert cache.children(OPS) == ()
+
+
+def test_an_account_is_news_for_every_policy_whose_subject_it_is() -> None:
+    cache = WatchCache()
+    cache.put(NAMESPACE, namespace("tools", 1))
+    account = {"serviceAccount": {"namespace": "tools", "name": "demo"}}
+    for version, name in enumerate(("appdev", "ops", "else"), 2):
+        subject = account if name != "else" else {"serviceAccount": {"namespace": "tools", "name": "other"}}
+        cache.put(POLICY, policy(version, name, subject=subject))
+    assert cache.put(SERVICE_ACCOUNT, child(ACCOUNT, 9)) == {APPDEV, OPS}
+    assert [meta.name for meta in cache.heirs("appdev", ACCOUNT.ref)] == ["ops"]
+    assert [meta.name for meta in cache.heirs("third", ACCOUNT.ref)] == ["appdev", "ops"]
+    assert cache.drop(POLICY, None, "appdev") == {APPDEV, OPS}
+    assert cache.heirs("ops", ACCOUNT.ref) == ()
+
+
 def test_an_own_cluster_role_is_a_child_and_a_cluster_role_that_can_be_bound() -> None:
     cache = WatchCache()
     assert cache.put(CLUSTER_ROLE, child(OWN_ROLE, 1)) == {APPDEV}

@@ -1,9 +1,11 @@
 """What each change says of itself, and which differences a plan has."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
+from entra_access.api.names import SERVICE_ACCOUNT
 from entra_access.api.resources import AdoptionPolicy
 from entra_access.api.status import DriftItem, System
 from entra_access.domain import changes as all_changes
@@ -17,6 +19,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    LeaveAccount,
     ReleaseChild,
     RemovePrincipal,
     RemoveRole,
@@ -25,6 +28,7 @@ from entra_access.domain.changes import (
     UnassignRole,
     UpdateGroup,
 )
+from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.difference import Difference, differences_of, items_of
 from entra_access.domain.naming import assignment_id, definition_id
 from entra_access.domain.observed import Definition
@@ -32,6 +36,7 @@ from unit.builders import GROUP_ID, PLACE, SCOPE, cluster_binding, guid
 from unit.worlds import DEV_SCOPE, RESOURCE_GROUP
 
 BINDING = cluster_binding("view")
+ACCOUNT = Child(ChildRef(SERVICE_ACCOUNT, "tools", "robot"), BINDING.owner)
 CUSTOM = Definition(guid("custom"), "Pod Restarter")
 E, A, K = System.ENTRA, System.AZURE, System.KUBERNETES
 Words = tuple[System, str, str, str, str]
@@ -121,6 +126,14 @@ SAID: dict[str, tuple[Change, list[Words]]] = {
     ),
     "what makes room: what takes its place speaks of it": (ReplaceChild(BINDING.ref, "uid"), []),
     "what is let go is as it should be": (ReleaseChild(BINDING.ref, "uid"), []),
+    "an account that another policy is to have too": (
+        ApplyChild(replace(ACCOUNT, joins=True), "uid"),
+        [(K, str(ACCOUNT.ref), "metadata.ownerReferences", "AccessPolicy appdev", "none of it")],
+    ),
+    "an account that is left to the others": (
+        LeaveAccount(ACCOUNT.ref, "uid", ACCOUNT.owner),
+        [(K, str(ACCOUNT.ref), "metadata.ownerReferences", "without it", "AccessPolicy appdev")],
+    ),
 }
 
 

@@ -171,7 +171,7 @@ def owners(world: Office) -> int:
 
 def is_let_go(world: Office) -> bool:
     """Whether it is there, and nothing of ours is on it."""
-    return BINDING in world.objects and world.objects[BINDING]["metadata"]["labels"] == {}
+    return BINDING in world.objects and "labels" not in world.objects[BINDING]["metadata"]
 
 
 def gone(world: Office, key: Key) -> bool:

@@ -10,7 +10,8 @@ from entra_access.domain.observed import Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.outcome import Next
 from unit.builders import SCOPE, guid
-from unit.office import APPDEV, LOST, Office
+from unit.objects import LOST
+from unit.office import APPDEV, Office
 from unit.worlds import (
     AKS_READER,
     AKS_USER,

@@ -14,6 +14,7 @@ from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import Proposal, exit_code
+from unit.accounts import FIRST, PERSON, World, robot
 from unit.builders import AT, SCOPE
 from unit.office import Office
 from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID, assigned
@@ -209,6 +210,26 @@ async def test_who_is_not_concerned_is_not_told_of(office: Office) -> None:
     office.groups.clear()
     found = await preview(office, policy("new"))
     assert list(lines(found)) == ["AccessPolicy new"]
+
+
+async def test_a_shared_account_is_told_of_by_its_owners() -> None:
+    """One policy joins, and one leaves to another that no pass has been over. Nothing of it is a deletion."""
+    world = World()
+    world.wish(FIRST, robot())
+    await world.settle()
+    subjects = {"second": robot(), "first": PERSON}
+    bodies = [{**policy(name), "spec": {"subject": one}} for name, one in subjects.items()]
+    owners = "the owners of ServiceAccount tools/robot"
+
+    found = lines(await preview(world, bodies[0]))
+    assert found["AccessPolicy second"] == [f"add AccessPolicy second to {owners}"]
+
+    proposals = await preview(world, *bodies)
+    change = [line for one in proposals for line in one.changes if owners in line.text and one.key == FIRST]
+    assert [(line.action, line.text) for line in change] == [
+        ("update", f"add AccessPolicy second to {owners}"),
+        ("update", f"take AccessPolicy first out of {owners}"),
+    ]
 
 
 async def test_a_cluster_role_of_the_files_can_be_bound(office: Office) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entra_access.api.names import ROLE_BINDING
+from entra_access.api.names import ROLE_BINDING, SERVICE_ACCOUNT
 from entra_access.api.resources import Mode
 from entra_access.api.status import DriftItem, Subject, System
 from entra_access.domain.changes import (
@@ -17,12 +17,13 @@ from entra_access.domain.changes import (
     CreateGroup,
     DeleteChild,
     DeleteGroup,
+    LeaveAccount,
     RemovePrincipal,
     RestoreGroup,
     UnassignRole,
     UpdateGroup,
 )
-from entra_access.domain.children import ChildRef
+from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
 from entra_access.domain.faults import Denied, Fault, Finding, Link, Replicating, Severity, Throttled
 from entra_access.domain.naming import assignment_id
@@ -33,6 +34,7 @@ from unit.builders import GROUP_ID, SCOPE, cluster_binding
 
 KEY = Key("AccessPolicy", None, "appdev")
 BINDING = cluster_binding("view")
+ACCOUNT = Child(ChildRef(SERVICE_ACCOUNT, "tools", "robot"), BINDING.owner)
 REF = ChildRef(ROLE_BINDING, "dev", "work-1")
 SUBJECT = Subject("Group", GROUP_ID, "appdev")
 CREATE = CreateGroup("unique", "appdev", "appdev", None)
@@ -76,6 +78,14 @@ LINES: dict[str, tuple[Change, str, str]] = {
     ),
     "a binding": (
         ApplyChild(BINDING, None), "create", f"create ClusterRoleBinding {BINDING.ref.name}",
+    ),
+    "an account that another policy is to have too": (
+        ApplyChild(replace(ACCOUNT, joins=True), "uid"), "update",
+        "add AccessPolicy appdev to the owners of ServiceAccount tools/robot",
+    ),
+    "an account that is left to others": (
+        LeaveAccount(ACCOUNT.ref, "uid", ACCOUNT.owner), "update",
+        "take AccessPolicy appdev out of the owners of ServiceAccount tools/robot",
     ),
     "a binding that goes": (DeleteChild(REF, "uid"), "delete", "delete RoleBinding dev/work-1"),
 }  # fmt: skip

@@ -75,6 +75,7 @@ async def test_a_grant_without_a_policy_that_can_be_used_asks_for_no_role() -> N
     assert await granted(world, *MADE_UP) == "PolicyNotFound"
     world.policy({"nobody": {}})
     assert await granted(world, *MADE_UP) == "PolicyUnreadable"
+    await world.look()
     world.delete(APPDEV)
     assert await granted(world, *MADE_UP) == "PolicyDeleting"
     assert world.looked_up == []

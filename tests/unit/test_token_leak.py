@@ -8,7 +8,8 @@ from entra_access.api.names import CLUSTER_ROLE, FIELD_MANAGER, SECRET, SERVICE_
 from entra_access.api.status import Item, System
 from entra_access.domain.children import ChildRef
 from entra_access.domain.faults import Denied, Fault, Unavailable
-from unit.office import APPDEV, DeadError, Office
+from unit.objects import DeadError
+from unit.office import APPDEV, Office
 from unit.worlds import ANNA
 
 PERSON = {"user": {"userPrincipalName": ANNA}}

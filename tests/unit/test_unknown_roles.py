@@ -8,7 +8,8 @@ from entra_access.domain.faults import PrincipalUnknown
 from entra_access.domain.observed import Definition
 from entra_access.reconcile.role_ids import RoleIds
 from unit.builders import AT, SCOPE, guid
-from unit.office import LOST, Office
+from unit.objects import LOST
+from unit.office import Office
 from unit.worlds import ROBOT_ID
 
 OLD, NEW = guid("old"), guid("new")

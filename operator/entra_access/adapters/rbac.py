@@ -23,11 +23,20 @@ from entra_access.api.names import (
     LABEL_OWNER_UID,
     NAMESPACE,
     SECRET,
+    SERVICE_ACCOUNT,
     USER_AGENT,
     Kind,
 )
 from entra_access.api.resources import AdoptionPolicy, Meta
-from entra_access.domain.children import AGGREGATION, Child, ChildRef, fingerprint, not_made_here, seen_child
+from entra_access.domain.children import (
+    AGGREGATION,
+    Child,
+    ChildRef,
+    fingerprint,
+    not_made_here,
+    seen_child,
+    was_made_here,
+)
 from entra_access.domain.faults import (
     Changed,
     Denied,
@@ -42,6 +51,7 @@ from entra_access.domain.faults import (
 SERVICE: Final = "the Kubernetes API server"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+STRATEGIC: Final = "application/strategic-merge-patch+json"
 JSON: Final = "application/json"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 TIMEOUT: Final = 30.0
@@ -88,6 +98,8 @@ class Kubernetes:
         """
         manifest = child.manifest(group_id)
         ref = child.ref
+        if uid and child.joins:
+            return await self._merge_owner(ref, uid, child.owner_reference(), f"add an owner of {ref}")
         if uid:
             manifest["metadata"]["uid"] = uid
             path = path_of(ref.kind, ref.namespace, ref.name)
@@ -121,6 +133,8 @@ class Kubernetes:
             adopted["metadata"]["uid"] = there["uid"]
             return await self._apply(path, adopted, f"adopt {ref}")
         if child.owner.uid not in owners or other_role:
+            if ref.kind is SERVICE_ACCOUNT and was_made_here(found):
+                raise Changed(f"{ref} was made for another policy a moment ago")
             raise Taken(not_made_here(ref, found))
         if ref.kind is SECRET:
             return found  # there is nothing in it that could be put right
@@ -185,6 +199,21 @@ class Kubernetes:
             )
         except Missing:
             return
+
+    async def leave_account(self, ref: ChildRef, uid: str, owner_uid: str) -> Body | None:
+        """Take one resource out of the owners of an account. None: it is not that object any more."""
+        try:
+            gone = {"$patch": "delete", "uid": owner_uid}
+            return await self._merge_owner(ref, uid, gone, f"take an owner from {ref}")
+        except (Missing, Changed):
+            return None
+
+    async def _merge_owner(self, ref: ChildRef, uid: str, owner: Body, doing: str) -> Body:
+        """Change one of the owners of an object that has that UID still; Kubernetes merges them by UID."""
+        body = {"metadata": {"uid": uid, "ownerReferences": [owner]}}
+        path = path_of(ref.kind, ref.namespace, ref.name)
+        query = [("fieldManager", FIELD_MANAGER)]
+        return await self._call("PATCH", path, doing, query=query, body=body, content_type=STRATEGIC)
 
     async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
         """Write the status as a whole; conditions of others on the same object stay.
@@ -303,8 +332,8 @@ def _may_adopt(child: Child, found: Body, group_id: str | None, adoption: Adopti
     """Whether something that is there already may be taken over. What is another resource's may not."""
     ours = any(_is_of_ours(one) for one in found["metadata"].get("ownerReferences", ()))
     labels = found["metadata"].get("labels") or {}
-    if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind is SECRET:
-        return False
+    if ours or labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER or child.ref.kind in {SECRET, SERVICE_ACCOUNT}:
+        return False  # and an account that was there is used as it is
     if found.get(AGGREGATION):
         return False  # its rules are gathered from other ClusterRoles, whatever is written into it
     if adoption is AdoptionPolicy.IF_IDENTICAL:

@@ -1,9 +1,9 @@
 """The changes that a plan is made of: run, printed, shown as drift, asserted in tests."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
-from entra_access.api.resources import AdoptionPolicy
+from entra_access.api.resources import AdoptionPolicy, Meta
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
 from entra_access.domain.naming import definition_id
@@ -221,6 +221,8 @@ class ApplyChild(Change):
         return not self.complete
 
     def __str__(self) -> str:
+        if self.child.joins:
+            return f"add {self.child.owner} to the owners of {self.child.ref}"
         return f"{'correct' if self.uid else 'create'} {self.child.ref}"
 
 
@@ -250,7 +252,7 @@ class ReplaceChild(DeleteChild):
 
 @dataclass(frozen=True)
 class ReleaseChild(Change):
-    """Leave a Role or binding where it is, as nobody's: without our labels, and without an owner."""
+    """Leave a Role, binding or account where it is, as nobody's: without our labels, and without an owner."""
 
     link = Link.BINDINGS
     removal = True
@@ -259,6 +261,24 @@ class ReleaseChild(Change):
 
     def __str__(self) -> str:
         return f"release {self.ref}"
+
+
+@dataclass(frozen=True)
+class LeaveAccount(Change):
+    """Take a policy out of the owners of a service account, which stays for others that have it too."""
+
+    link = Link.BINDINGS
+    removal = True
+    ref: ChildRef
+    uid: str
+    owner: Meta
+
+    def __str__(self) -> str:
+        return f"take {self.owner} out of the owners of {self.ref}"
+
+
+ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount
+"""What is written to the cluster."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class ChildRef:
 
 AGGREGATION: Final = "aggregationRule"
 OWNERS: Final = "metadata.ownerReferences"
+NOT_AN_OWNER: Final = "none of it"
 UNCHANGEABLE: Final = {"roleRef", AGGREGATION}
 """What an apply cannot put right: such an object is deleted and made again."""
 ROLE_KINDS: Final = (ROLE, CLUSTER_ROLE)
@@ -80,7 +81,9 @@ class Child:
     """A Role, a binding, a service account or its token as it should be. A binding has a `subject`.
 
     `account` is, for a token, the service account that it signs in. `adopted`: it was there before. `kept`:
-    it is to stay when its resource goes. Nobody owns either, so that Kubernetes does not collect it.
+    it is to stay when its resource goes. Nobody owns either, so that Kubernetes does not collect it. `joins`:
+    it was made for another policy that wants it too, which looks after it; this one is only to be among its
+    owners, so that it stays for it.
     """
 
     ref: ChildRef
@@ -92,6 +95,7 @@ class Child:
     account: str = ""
     adopted: bool = False
     kept: bool = False
+    joins: bool = False
 
     @property
     def owned(self) -> bool:
@@ -115,11 +119,24 @@ class Child:
 
     def labels(self) -> dict[str, str]:
         """The labels by which the operator finds its own."""
+        if self.joins:
+            return {}
         return {
             LABEL_MANAGED_BY: FIELD_MANAGER,
             LABEL_OWNER_KIND: self.owner.kind.kind,
             LABEL_OWNER_NAME: self.owner.name,
             LABEL_OWNER_UID: self.owner.uid,
+        }
+
+    def owner_reference(self) -> dict[str, Any]:
+        """The ownerReference to the resource that it is made for. An object has one controller at most."""
+        return {
+            "apiVersion": self.owner.kind.api_version,
+            "kind": self.owner.kind.kind,
+            "name": self.owner.name,
+            "uid": self.owner.uid,
+            "controller": not self.joins,
+            "blockOwnerDeletion": False,
         }
 
     def manifest(self, group_id: str | None = None) -> dict[str, Any]:
@@ -131,18 +148,7 @@ class Child:
             "annotations": {ANNOTATION_APPLIED: self.mark(group_id)}
             | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
             | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
-            "ownerReferences": [
-                {
-                    "apiVersion": self.owner.kind.api_version,
-                    "kind": self.owner.kind.kind,
-                    "name": self.owner.name,
-                    "uid": self.owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ]
-            if self.owned
-            else [],
+            "ownerReferences": [self.owner_reference()] if self.owned else [],
         }
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
@@ -163,7 +169,7 @@ class SeenChild:
     resource_version: str
     labels: Mapping[str, str]
     applied: str
-    owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours among the ownerReferences
+    owners: tuple[tuple[str, str, str], ...]  # kind, name and UID of ours; the controller comes first
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
     adopted: bool = False  # says its annotation, which anybody may write
@@ -204,13 +210,22 @@ def is_ours(body: Mapping[str, Any]) -> bool:
 
 def not_made_here(ref: ChildRef, body: Mapping[str, Any]) -> str:
     """What is wrong with an object of that name that is there already, and what to do."""
-    makers = sorted({one.get("manager", "") for one in body["metadata"].get("managedFields", ())})
-    owners = seen_child(ref.kind, body).owners
-    # An ownerReference can be written by anybody.
-    if owners and FIELD_MANAGER in makers:
-        kind, name, _ = owners[0]
+    if was_made_here(body):
+        kind, name, _ = seen_child(ref.kind, body).owners[0]
         return f"{ref} is already there and was made for {kind} {name}; only one of them can have it"
-    return f"{ref} is already there and was not made here (by {', '.join(makers)}); delete or rename it"
+    makers = ", ".join(sorted(_managers(body)))
+    return f"{ref} is already there and was not made here (by {makers}); delete or rename it"
+
+
+def was_made_here(body: Mapping[str, Any]) -> bool:
+    """Whether the operator made it for a resource of ours. Anybody can write an ownerReference alone."""
+    owners = body["metadata"].get("ownerReferences", ())
+    owned = any(str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") for owner in owners)
+    return owned and FIELD_MANAGER in _managers(body)
+
+
+def _managers(body: Mapping[str, Any]) -> set[str]:
+    return {one.get("manager", "") for one in body["metadata"].get("managedFields", ())}
 
 
 def order_of_going(ref: ChildRef) -> int:
@@ -232,7 +247,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
         applied=(meta.get("annotations") or {}).get(ANNOTATION_APPLIED, ""),
         owners=tuple(
             (owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
-            for owner in meta.get("ownerReferences", ())
+            for owner in sorted(meta.get("ownerReferences", ()), key=lambda one: not one.get("controller"))
             if str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
         ),
         content=content,
@@ -243,6 +258,15 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
         ),
         adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
     )
+
+
+def is_shared(child: SeenChild, policy: str) -> bool:
+    """Whether a service account is also another policy's than the one of that name.
+
+    Of nothing else this is asked: whoever may edit a binding could keep it with one more owner.
+    """
+    others = (name for kind, name, _ in child.owners if kind == POLICY.kind)
+    return child.ref.kind is SERVICE_ACCOUNT and any(name != policy for name in others)
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -275,7 +299,7 @@ def differences(wanted: Child, seen: SeenChild) -> list[tuple[str, str, str]]:
         if seen.labels.get(key) != value
     ]
     if wanted.owned and wanted.owner.uid not in seen.owner_uids:
-        found.append((OWNERS, str(wanted.owner), "none of it"))
+        found.append((OWNERS, str(wanted.owner), NOT_AN_OWNER))
     if not wanted.owned and seen.owners:
         found.append((OWNERS, "none", ", ".join(f"{kind} {name}" for kind, name, _ in seen.owners)))
     return found
@@ -309,19 +333,27 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def drift_of(wanted: Child, seen: SeenChild) -> list[tuple[DriftItem, bool]]:
+def drift_of(wanted: Child, seen: SeenChild, *, joined: bool = False) -> list[tuple[DriftItem, bool]]:
     """The differences, and whether another hand made each; then with who did it and when.
 
     A difference because something new is wished for is no drift: then the mark of what was applied last
-    is not that of what is wanted now, and nobody else owns the field.
+    is not that of what is wanted now, and nobody else owns the field. Nor is it when a shared account passes
+    on to the next of its policies: then its labels are still those that were written for the one before.
+    `joined`: the one that is to be among its owners has been that.
     """
-    unchanged_wish = seen.applied == wanted.mark()
+    unchanged_wish = joined if wanted.joins else seen.applied == wanted.mark()
     found = []
     for name, expected, there in differences(wanted, seen):
-        foreign = unchanged_wish or any(_owns(manager["fields"], name) for manager in seen.managers)
+        foreign = any(_owns(manager["fields"], name) for manager in seen.managers)
+        foreign = foreign or (unchanged_wish and not _passed_on(wanted, name, there))
         by = changed_by(seen, name) if foreign else ("", "")
         found.append((DriftItem(System.KUBERNETES, str(seen.ref), name, expected, there, *by), foreign))
     return found
+
+
+def _passed_on(wanted: Child, name: str, found: str) -> bool:
+    """Whether it is a label of an account that tells of the policy which looked after it before."""
+    return wanted.ref.kind is SERVICE_ACCOUNT and name.startswith("metadata.labels[") and found != "none"
 
 
 def changed_by(seen: SeenChild, name: str) -> tuple[str, str]:

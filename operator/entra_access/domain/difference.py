@@ -14,6 +14,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    LeaveAccount,
     RemovePrincipal,
     RemoveRole,
     ReplaceChild,
@@ -22,6 +23,7 @@ from entra_access.domain.changes import (
     UpdateGroup,
     place_name,
 )
+from entra_access.domain.children import NOT_AN_OWNER, OWNERS
 from entra_access.domain.naming import scope_of
 
 PRESENT = "present"
@@ -136,6 +138,10 @@ def _kubernetes(change: Change) -> list[DriftItem]:
     match change:
         case ApplyChild(uid=None):
             return [DriftItem(System.KUBERNETES, str(change.child.ref), "", PRESENT, ABSENT)]
+        case ApplyChild(child) if child.joins:
+            return [DriftItem(System.KUBERNETES, str(child.ref), OWNERS, str(child.owner), NOT_AN_OWNER)]
+        case LeaveAccount():
+            return [DriftItem(System.KUBERNETES, str(change.ref), OWNERS, "without it", str(change.owner))]
         case ReplaceChild():
             return []  # what takes its place speaks of it
         case DeleteChild():

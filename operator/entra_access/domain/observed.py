@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from entra_access.api.resources import AccessPolicy, Reference
+from entra_access.api.resources import AccessPolicy, Meta, Reference
 from entra_access.api.status import Item, Subject
 from entra_access.domain.children import ChildRef, SeenChild
 from entra_access.domain.faults import Fault
@@ -207,7 +207,9 @@ class AccountWorld:
     there
         The UID of the account; None where there is none.
     ours
-        It was made by this policy.
+        It was made here, and this policy looks after it.
+    shared
+        It was made here for another policy, which looks after it.
     token_for
         The UID of the account that the policy's token Secret is for; None where there is no such Secret.
     taken
@@ -216,6 +218,7 @@ class AccountWorld:
 
     there: Seen[str | None] = None
     ours: bool = False
+    shared: bool = False
     token_for: Seen[str | None] = None
     taken: str = ""
 
@@ -248,8 +251,8 @@ class PolicyWorld(AzureWorld):
         The other policies that custom roles belong to, by GUID.
     definitions, definition_namesakes
         The policy's custom roles by name, and others that have such a name.
-    definition_owners
-        The names of other policies by the GUIDs of the custom roles that they have.
+    heirs
+        The other policies whose subject is a service account that was made for this one, by the account.
     unread
         The inventory's lines of objects that the operator may not look at.
     """
@@ -269,6 +272,7 @@ class PolicyWorld(AzureWorld):
     definition_namesakes: Mapping[str, Seen[Definition | None]] = field(default_factory=dict)
     definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
+    heirs: Mapping[ChildRef, tuple[Meta, ...]] = field(default_factory=dict)
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

@@ -99,9 +99,12 @@ def child_item(ref: ChildRef, uid: str, *, adopted: bool = False) -> Item:
 def _is_adopted(seen: SeenChild, lines: Mapping[tuple[str, str], Item], adoption: AdoptionPolicy) -> bool:
     """Whether it was there before, as the inventory says of this very object.
 
-    Only of one that the inventory does not have the annotation is believed, and only where things may be
-    adopted: anybody may write one, and what is adopted stays when its resource goes.
+    A service account that was there is used as it is, and not taken over. Only of one that the inventory does
+    not have the annotation is believed, and only where things may be adopted: anybody may write one, and what
+    is adopted stays when its resource goes.
     """
+    if seen.ref.kind is SERVICE_ACCOUNT:
+        return False
     line = lines.get((seen.ref.kind.kind, seen.ref.path))
     if line and line.id == seen.uid:
         return line.adopted
@@ -129,6 +132,7 @@ def plan_children(
     found: list[Difference] = []
     wanted_refs = set()
     coming = set()
+    joining = set()
     for wish in wanted:
         child = replace(wish, kept=keep and wish.ref.kind not in {SERVICE_ACCOUNT, SECRET})
         wanted_refs.add(child.ref)
@@ -153,12 +157,17 @@ def plan_children(
             additions.append(made)
         else:
             continue
-        found += [Difference(item, made, foreign) for item, foreign in drift_of(child, one)]
+        line = lines.get((child.ref.kind.kind, child.ref.path))
+        joined = line is not None and line.id == one.uid
+        found += [Difference(item, made, foreign) for item, foreign in drift_of(child, one, joined=joined)]
+        joining |= {child.ref} if child.joins else set()
     leaving = sorted(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
     removals: tuple[Change, ...] = tuple(DeleteChild(c.ref, c.uid) for c in leaving)
-    kept = tuple(child_item(c.ref, c.uid, adopted=_is_adopted(c, lines, adoption)) for c in there.values())
+    # An account that another policy has made is only this one's when this one is among its owners.
+    own = [c for c in there.values() if c.ref not in joining]
+    kept = tuple(child_item(c.ref, c.uid, adopted=_is_adopted(c, lines, adoption)) for c in own)
     kept += tuple(one for one in still_to_come(inventory, there) if one.key in coming)
     return ChildPlan(tuple(additions), removals, tuple(found), kept)
 

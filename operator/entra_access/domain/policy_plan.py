@@ -29,7 +29,12 @@ from entra_access.domain.observed import Group, PolicyWorld, whom
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, count, plan_children, plan_children_removal
 from entra_access.domain.role_plan import RolePart, WishedRole, plan_assignments
-from entra_access.domain.subject_plan import Who, plan_directory_subject, plan_service_account
+from entra_access.domain.subject_plan import (
+    Who,
+    plan_directory_subject,
+    plan_handover,
+    plan_service_account,
+)
 from entra_access.domain.warnings import policy_warnings
 
 CREATING: Final = "CreatingGroup"
@@ -75,7 +80,9 @@ def _links_without(policy: AccessPolicy) -> frozenset[Link]:
 
 def _only(who: Who, world: PolicyWorld, inventory: tuple[Item, ...]) -> Plan:
     """A plan for nothing but the subject. What there is in Azure and Kubernetes stays as it is."""
-    children = [child_item(child.ref, child.uid) for child in world.children]
+    # An account that another policy has made is this one's only when this one is among its owners.
+    others = {world.account.there} - {item.id for item in inventory} if world.account.shared else set()
+    children = [child_item(child.ref, child.uid) for child in world.children if child.uid not in others]
     in_azure = [item for item in inventory if item.system is System.AZURE]
     kept = (*who.inventory, *in_azure, *children, *world.unread)
     claims = frozenset(item.id.lower() for item in in_azure)
@@ -115,6 +122,8 @@ def _whole(
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)
     _not_yet(roles, place)
     live = [child for child in world.children if _stays(child.ref.namespace, world)]
+    shared = plan_handover(policy.meta, live, who, world)
+    live = [child for child in live if child.ref not in shared.refs]
     keep = policy.delete_policy is DeletePolicy.KEEP
     wanted = who.children + access.children
     children = plan_children(wanted, live, inventory, who.replaced, policy.adoption, keep=keep)
@@ -123,8 +132,9 @@ def _whole(
     foreign = plan_foreign(subject, place, world, roles.claims | satisfying, remove=remove)
     undeclared = [one.change for one in foreign if one.change]
     left, gone = _former_group(policy, world, inventory, subject)
-    additions = [*who.additions, *custom.additions, *roles.additions, *children.additions]
-    removals = [*children.removals, *roles.removals, *undeclared, *custom.removals, *who.removals, *left]
+    additions = [*who.additions, *custom.additions, *roles.additions, *children.additions, *shared.additions]
+    removals = [*children.removals, *shared.removals, *roles.removals, *undeclared, *custom.removals]
+    removals += [*who.removals, *left]
     findings = [*who.findings, *custom.findings, *roles.findings, *access.findings]
     counts = _counts(policy, who, roles, access)
     return Plan(
@@ -145,6 +155,7 @@ def _whole(
             *custom.inventory,
             *roles.inventory,
             *children.inventory,
+            *shared.inventory,
             *world.unread,
         ),
         summary=_summary(subject, counts),
@@ -260,12 +271,15 @@ def plan_policy_removal(
     # What could not be seen may be there, and would be left behind.
     unseen = ((Link.SUBJECT, world.group), (Link.AZURE_ROLES, world.assignments))
     findings = [seen.finding(link, observing=True) for link, seen in unseen if isinstance(seen, Fault)]
-    children = plan_children_removal(world.children, inventory, adoption, keep=False)
+    # Kubernetes takes a policy that is gone out of the owners of what others have too.
+    shared = plan_handover(owner, world.children, Who(), world)
+    own = [child for child in world.children if child.ref not in shared.refs]
+    children = plan_children_removal(own, inventory, adoption, keep=False)
     line = group_item(inventory)
     group_id = world.group.id if isinstance(world.group, Group) else (line.id if line else "")
     roles = plan_assignments((), None, owner, place, world, inventory)
     custom = plan_definitions((), owner, place, world, inventory, now)
-    changes: list[Change] = [*children.removals, *roles.removals, *custom.removals]
+    changes: list[Change] = [*shared.additions, *children.removals, *roles.removals, *custom.removals]
     group = world.group if isinstance(world.group, Group) else None
     if group and not group.deleted and not is_adopted(group.unique_name):
         changes += _delete(group, inventory)
@@ -275,5 +289,11 @@ def plan_policy_removal(
         changes=tuple(changes),
         findings=(*findings, *roles.findings),
         subject=Subject("Group", group_id, name) if group_id else None,
-        inventory=(*lines, *roles.inventory, *children.inventory, *world.unread),
+        inventory=(
+            *lines,
+            *roles.inventory,
+            *children.inventory,
+            *shared.inventory,
+            *world.unread,
+        ),
     )

@@ -1,5 +1,6 @@
 """The part of a policy's plan that is about who gets the access, where the policy makes no group for it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,18 +9,21 @@ from entra_access.api.resources import (
     AccessPolicy,
     DirectorySubject,
     GroupSubject,
+    Meta,
     PrincipalKind,
     ServiceAccountSubject,
     SubjectSpec,
 )
-from entra_access.api.status import Subject
+from entra_access.api.status import Item, Subject
 from entra_access.domain.approval import approved, needs_approval
-from entra_access.domain.children import Child, ChildRef
+from entra_access.domain.changes import ApplyChild, Change, LeaveAccount
+from entra_access.domain.children import Child, ChildRef, SeenChild, is_shared
 from entra_access.domain.faults import Fault, Finding, Link, Severity, Taken
 from entra_access.domain.marks import Marks
 from entra_access.domain.naming import token_name
 from entra_access.domain.observed import Entry, PolicyWorld, Principal
 from entra_access.domain.part import Part
+from entra_access.domain.plan import child_item
 
 PRINCIPAL_TYPES: Final = {
     PrincipalKind.USER.value: "User",
@@ -201,7 +205,7 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         kind=SERVICE_ACCOUNT.kind,
         object_id="",
         display_name=f"{wish.namespace}/{wish.name}",
-        origin="Created" if account.ours or account.there is None else "Existing",
+        origin="Created" if account.ours or account.shared or account.there is None else "Existing",
         name=wish.name,
         namespace=wish.namespace,
         principal_type="",
@@ -211,9 +215,9 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         who.findings += [fault.finding(Link.SUBJECT, observing=True) for fault in faults]
         who.alone = True
         return who
-    if account.ours or account.there is None:
+    if account.ours or account.shared or account.there is None:
         ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
-        who.children.append(Child(ref, policy.meta))
+        who.children.append(Child(ref, policy.meta, joins=account.shared))
     if wish.token and account.taken:
         taken = Finding(Link.BINDINGS, Severity.STALLED, Taken.reason, account.taken, f"{path}.token")
         who.findings.append(taken)
@@ -223,3 +227,59 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         if account.token_for and account.there and account.token_for != account.there:
             who.replaced = frozenset({token})
     return who
+
+
+@dataclass
+class Handover:
+    """Service accounts that are not for a policy to delete.
+
+    Attributes
+    ----------
+    refs
+        Which they are.
+    additions
+        What makes other policies owners of them that are not yet.
+    removals
+        What takes this policy out of their owners.
+    inventory
+        Their lines, until this policy is none of the owners any more.
+    """
+
+    refs: set[ChildRef] = field(default_factory=set)
+    additions: list[Change] = field(default_factory=list)
+    removals: list[Change] = field(default_factory=list)
+    inventory: list[Item] = field(default_factory=list)
+
+
+def plan_handover(owner: Meta, children: Iterable[SeenChild], who: Who, world: PolicyWorld) -> Handover:
+    """What becomes of the accounts that a policy has no use for, and others have; or that are nobody's now.
+
+    An account has each of its policies among its owners, so Kubernetes keeps it until the last one is gone.
+    """
+    handover, wanted = Handover(), {child.ref for child in who.children}
+    for child in children:
+        heirs = world.heirs.get(child.ref, ())
+        if child.ref in wanted:
+            continue
+        if _is_used(child.ref, who.subject):
+            # It is the subject still, and was let go meanwhile: the watch has not shown that yet.
+            handover.refs.add(child.ref)
+            continue
+        if not heirs and not is_shared(child, owner.name):
+            continue
+        handover.refs.add(child.ref)
+        handover.additions += [
+            ApplyChild(Child(child.ref, heir, joins=True), child.uid, complete=True)
+            for heir in heirs
+            if heir.uid not in child.owner_uids
+        ]
+        if owner.uid in child.owner_uids:
+            handover.removals.append(LeaveAccount(child.ref, child.uid, owner))
+            handover.inventory.append(child_item(child.ref, child.uid))
+    return handover
+
+
+def _is_used(ref: ChildRef, subject: Subject | None) -> bool:
+    """Whether it is the account that a policy is for."""
+    account = (ref.kind.kind, ref.namespace, ref.name)
+    return subject is not None and (subject.kind, subject.namespace, subject.name) == account

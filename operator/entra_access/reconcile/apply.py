@@ -20,6 +20,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    LeaveAccount,
     ReleaseChild,
     RemovePrincipal,
     RemoveRole,
@@ -47,7 +48,8 @@ class Applied:
     """What became of a plan.
 
     `held` are the changes that were not to be made in this pass. `group_id` is that of the group which the
-    plan made, if it made one.
+    plan made, if it made one; `concerned`: whom the writes to the cluster are news for. The watch shows them
+    too, but they are no news then.
     """
 
     done: list[Change] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Applied:
     failed: list[Change] = field(default_factory=list)
     held: list[Change] = field(default_factory=list)
     group_id: str | None = None
+    concerned: set[Key] = field(default_factory=set)
 
 
 class Applier:
@@ -150,11 +153,11 @@ class Applier:
             made = {item.id.lower() for item in applied.made}
             if change.assignment_id.lower() in made:
                 return True  # it was thought to be for a group that is gone, and now is for this one
-        if isinstance(change, DeleteChild) and change.removal:
+        if isinstance(change, DeleteChild | LeaveAccount) and change.removal:
             # What fails in one namespace does not keep another one's access from ending.
             refused = zip(applied.failed, applied.findings, strict=True)
             return any(
-                isinstance(one, ApplyChild | DeleteChild)
+                isinstance(one, ApplyChild | DeleteChild | LeaveAccount)
                 and _namespace(one) == change.ref.namespace
                 and finding.reason != Taken.reason
                 for one, finding in refused
@@ -193,12 +196,19 @@ class Applier:
             case ApplyChild():
                 await self._apply_child(change, applied)
             case ReleaseChild():
-                await self._kubernetes.release_child(change.ref, change.uid)
-                self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)
+                ref = change.ref
+                await self._kubernetes.release_child(ref, change.uid)
+                applied.concerned |= self._cache.drop(ref.kind, ref.namespace, ref.name, change.uid)
+                applied.gone.add(change.uid)
+            case LeaveAccount():
+                ref = change.ref
+                body = await self._kubernetes.leave_account(ref, change.uid, change.owner.uid)
+                applied.concerned |= self._cache.put(ref.kind, body) if body else set()
                 applied.gone.add(change.uid)
             case DeleteChild():
                 await self._kubernetes.delete_child(change.ref, change.uid)
-                self._cache.drop(change.ref.kind, change.ref.namespace, change.ref.name, change.uid)
+                ref = change.ref
+                applied.concerned |= self._cache.drop(ref.kind, ref.namespace, ref.name, change.uid)
                 applied.gone.add(change.uid)
             case _:
                 await self._run_on_group(change, applied, now)
@@ -247,7 +257,7 @@ class Applier:
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref
         body = await self._kubernetes.apply_child(change.child, applied.group_id, change.uid, change.adoption)
-        self._cache.put(ref.kind, body)
+        applied.concerned |= self._cache.put(ref.kind, body)
         made = seen_child(ref.kind, body)
         adopted = made.adopted and change.child.owner.uid not in made.owner_uids
         applied.made.append(child_item(ref, made.uid, adopted=adopted))
@@ -260,7 +270,7 @@ def _of_applications(change: Change) -> bool:
     return isinstance(change, RemovePrincipal) and change.application and change.relation == "members"
 
 
-def _namespace(change: ApplyChild | DeleteChild) -> str | None:
+def _namespace(change: ApplyChild | DeleteChild | LeaveAccount) -> str | None:
     return (change.child.ref if isinstance(change, ApplyChild) else change.ref).namespace
 
 

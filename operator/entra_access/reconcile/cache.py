@@ -1,7 +1,7 @@
 """What the watches have shown: the operator's view of Kubernetes, without asking again."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
@@ -18,14 +18,16 @@ from entra_access.api.names import (
 )
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import expiry_fields, read_meta, read_policy
+from entra_access.api.resources import Meta
 from entra_access.api.status import Item, Status, System, read_status
-from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
-from entra_access.domain.claims import Claim, claimant
+from entra_access.domain.children import ChildRef, SeenChild, is_ours
+from entra_access.domain.claims import Claim
 from entra_access.domain.definition_plan import made_roles, wished_definition
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
-from entra_access.reconcile.claims import AssignmentClaims
+from entra_access.reconcile.claims import AssignmentClaims, NameClaims
+from entra_access.reconcile.owned import OwnedObjects, Owner
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
 
@@ -65,12 +67,10 @@ class WatchCache:
         self._resources: dict[Key, Body] = {}
         self._views: dict[str, PolicyView] = {}
         self._lines: dict[str, tuple[Item, ...]] = {}
-        self._claims: dict[str, Claim] = {}
-        self._claims_by_name: dict[str, set[str]] = defaultdict(set)
+        self._names = NameClaims()
         self._grants_by_policy: dict[str, set[Key]] = defaultdict(set)
         self._grants_by_namespace: dict[str, set[Key]] = defaultdict(set)
-        self._children: dict[ChildRef, SeenChild] = {}
-        self._children_by_owner: dict[Key, set[ChildRef]] = defaultdict(set)
+        self._children = OwnedObjects()
         self._namespaces: dict[str, Namespace] = {}
         self._cluster_roles: dict[str, _Known] = {}
         self._relations = PolicyRelations()
@@ -89,14 +89,20 @@ class WatchCache:
 
     def claimant(self, policy: str) -> str | None:
         """The other policy that has the group name which this policy asks for."""
-        mine = self._claims.get(policy)
-        if mine is None:
-            return None
-        return claimant(mine, (self._claims[name] for name in self._claims_by_name[mine.wished]))
+        return self._names.claimant(policy)
 
     def children(self, owner: Key) -> tuple[SeenChild, ...]:
         """The Roles and bindings that were made for a resource, whichever its UID was then."""
-        return tuple(self._children[ref] for ref in sorted(self._children_by_owner.get(owner, ()), key=str))
+        return self._children.of(owner)
+
+    def heirs(self, policy: str, account: ChildRef) -> tuple[Meta, ...]:
+        """The policies, other than the one of that name, that a service account is to stay for."""
+        namespace = self._namespaces.get(account.namespace or "")
+        if namespace is None or namespace.ending:
+            return ()
+        names = self._relations.of_account(account.namespace, account.name) - {policy}
+        views = [view for name in names if (view := self._views.get(name)) and not view.deleting]
+        return tuple(sorted((view.policy.meta for view in views if view.policy), key=str))
 
     @property
     def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
@@ -143,8 +149,7 @@ class WatchCache:
         if kind is CLUSTER_ROLE:
             return {(None, name): one.uid for name, one in self._cluster_roles.items()}
         if kind in CHILD_KINDS:
-            ours = {(r.namespace, r.name): c.uid for r, c in self._children.items() if r.kind is kind}
-            return ours | self._shadows.identities(kind)
+            return self._children.identities(kind) | self._shadows.identities(kind)
         return {(k.namespace, k.name): self._resources[k]["metadata"]["uid"] for k in self.keys(kind)}
 
     # What rounds over Entra and Azure need
@@ -205,6 +210,8 @@ class WatchCache:
         """Take in an object as a watch, a list or an own write showed it."""
         if kind is CLUSTER_ROLE:
             return self._put_cluster_role(body)
+        if kind is SERVICE_ACCOUNT:
+            return self._put_account(body)
         if kind in BINDING_KINDS:
             return self._put_binding(kind, body)
         if kind in CHILD_KINDS:
@@ -234,7 +241,7 @@ class WatchCache:
             child = self._children.get(ChildRef(kind, namespace, name))
             if child is None or uid not in {None, child.uid}:
                 return concerned
-            return concerned | {self._forget_child(child)}
+            return concerned | _keys(self._children.forget(child.ref))
         return self._drop_resource(Key(kind.kind, namespace, name), uid) if kind in {POLICY, GRANT} else set()
 
     def _put_resource(self, body: Body) -> set[Key]:
@@ -281,24 +288,10 @@ class WatchCache:
         group = subject if subject and subject.kind == "Group" and subject.origin != "Existing" else None
         held = group.display_name.lower() if group else ""
         concerned = self._policies_for(self._relations.put(view))
-        concerned |= self._claim(meta.name, Claim(meta.name, meta.created, wished, held))
+        concerned |= self._policies_for(self._names.put(Claim(meta.name, meta.created, wished, held)))
         if old is None or _relevant(old) != _relevant(view):
             concerned |= self._grants_by_policy.get(meta.name, set())
         return concerned
-
-    def _claim(self, policy: str, claim: Claim | None) -> set[Key]:
-        """Note a policy's claim. Returns the other policies that ask for a name which it has let go."""
-        old = self._claims.pop(policy, None)
-        before = {old.wished, old.held} - {""} if old else set()
-        after = {claim.wished, claim.held} - {""} if claim else set()
-        for name in before:
-            self._claims_by_name[name].discard(policy)
-        if claim:
-            self._claims[policy] = claim
-            for name in after:
-                self._claims_by_name[name].add(policy)
-        others = {other for name in before - after for other in self._claims_by_name[name]}
-        return {Key(POLICY.kind, None, other) for other in others if other != policy}
 
     def _drop_resource(self, key: Key, uid: str | None) -> set[Key]:
         old = self._resources.get(key)
@@ -312,8 +305,8 @@ class WatchCache:
         self._views.pop(key.name, None)
         self._lines.pop(key.name, None)
         self._shadows.subject(key.name, None)
-        concerned = self._policies_for(self._relations.drop(key.name))
-        return {key} | concerned | self._claim(key.name, None) | self._grants_by_policy.get(key.name, set())
+        concerned = self._policies_for(self._relations.drop(key.name) | self._names.forget(key.name))
+        return {key} | concerned | self._grants_by_policy.get(key.name, set())
 
     def _unlink_grant(self, key: Key, old: Body) -> None:
         self._grants_by_policy[policy_of(old)].discard(key)
@@ -329,23 +322,18 @@ class WatchCache:
         return self._policies_for(self._shadows.put(kind, body))
 
     def _put_child(self, kind: Kind, body: Body) -> set[Key]:
-        child = seen_child(kind, body)
-        old = self._children.get(child.ref)
+        meta = body["metadata"]
+        old = self._children.get(ChildRef(kind, meta.get("namespace"), meta["name"]))
         if old is not None and not _newer(body, old.resource_version):
             return set()
-        concerned = {self._forget_child(old)} if old is not None else set()
-        owner = _owner_of(child)
-        self._children[child.ref] = child
-        self._children_by_owner[owner].add(child.ref)
-        return concerned | {owner}
+        return _keys(self._children.put(kind, body))
 
-    def _forget_child(self, child: SeenChild) -> Key:
-        del self._children[child.ref]
-        owner = _owner_of(child)
-        self._children_by_owner[owner].discard(child.ref)
-        if not self._children_by_owner[owner]:
-            del self._children_by_owner[owner]
-        return owner
+    def _put_account(self, body: Body) -> set[Key]:
+        """Several policies can have the same account as their subject, and one of them looks after it."""
+        concerned, meta = self._put_child(SERVICE_ACCOUNT, body), body["metadata"]
+        if not concerned:
+            return concerned
+        return concerned | self._policies_for(self._relations.of_account(meta["namespace"], meta["name"]))
 
     def _put_namespace(self, body: Body) -> set[Key]:
         meta = body["metadata"]
@@ -394,8 +382,8 @@ def _claims_of(status: Status) -> set[str]:
     return {item.id.lower() for item in status.inventory if item.system is System.AZURE and item.id}
 
 
-def _owner_of(child: SeenChild) -> Key:
-    return Key(*child.owner_key)
+def _keys(owners: Iterable[Owner]) -> set[Key]:
+    return {Key(*owner) for owner in owners}
 
 
 def _relevant(view: PolicyView) -> tuple[object, ...]:

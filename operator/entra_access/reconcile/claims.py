@@ -1,14 +1,18 @@
-"""Who of ours wants which Azure role assignment: what two of them want goes only when neither does."""
+"""What several of ours may want at once: Azure role assignments, and names of groups."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
+from entra_access.domain.claims import Claim, claimant
+
 K = TypeVar("K", bound=Hashable)
 
 
 class AssignmentClaims(Generic[K]):
-    """The ARM ids, in lower case, that each resource wants.
+    """The ARM ids, in lower case, of the role assignments that each resource wants.
+
+    What two of them want goes only when neither does.
 
     What a resource wants is known from its first pass on; until then its inventory stands for it.
     """
@@ -58,3 +62,44 @@ class AssignmentClaims(Generic[K]):
         for one in ids:
             self._holders[one].add(key)
         self._claims[key] = ids
+
+
+class NameClaims:
+    """The names of groups that policies ask for and have. The methods return policies' names."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+        self._by_name: dict[str, set[str]] = defaultdict(set)
+
+    def claimant(self, policy: str) -> str | None:
+        """The other policy that has the name which this policy asks for."""
+        mine = self._claims.get(policy)
+        if mine is None:
+            return None
+        return claimant(mine, (self._claims[name] for name in self._by_name[mine.wished]))
+
+    def put(self, claim: Claim) -> set[str]:
+        """Note a policy's claim. Returns the others that ask for a name which it has let go."""
+        before, after = self._let_go(claim.policy), _names(claim)
+        self._claims[claim.policy] = claim
+        for name in after:
+            self._by_name[name].add(claim.policy)
+        return self._asking(before - after) - {claim.policy}
+
+    def forget(self, policy: str) -> set[str]:
+        """The policy is gone. Returns the others that ask for a name which it had."""
+        return self._asking(self._let_go(policy))
+
+    def _let_go(self, policy: str) -> set[str]:
+        old = self._claims.pop(policy, None)
+        names = _names(old) if old else set()
+        for name in names:
+            self._by_name[name].discard(policy)
+        return names
+
+    def _asking(self, names: set[str]) -> set[str]:
+        return {policy for name in names for policy in self._by_name[name]}
+
+
+def _names(claim: Claim) -> set[str]:
+    return {claim.wished, claim.held} - {""}

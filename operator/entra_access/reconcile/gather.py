@@ -1,13 +1,13 @@
 """Look at the world for one resource. What cannot be seen is a `Fault` in its place, never a guess."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from entra_access.adapters.rbac import Kubernetes
 from entra_access.api.names import (
-    ANNOTATION_ACCOUNT_UID,
     ANNOTATION_ADOPT,
     CHILD_KINDS,
     KINDS,
@@ -22,20 +22,18 @@ from entra_access.api.resources import (
     GroupSubject,
     Meta,
     NamespaceGrant,
-    ServiceAccountSubject,
 )
 from entra_access.api.status import Item, Status, System
 from entra_access.domain.access_plan import matching
-from entra_access.domain.children import ChildRef, SeenChild, not_made_here, seen_child
+from entra_access.domain.children import ChildRef, SeenChild, is_ours, seen_child
 from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.difference import Difference
 from entra_access.domain.faults import Denied, Fault, Unavailable
 from entra_access.domain.grant_plan import refused_unseen
 from entra_access.domain.group_plan import group_item
 from entra_access.domain.known_roles import same_role
-from entra_access.domain.naming import assignment_id, guid_in, token_name
+from entra_access.domain.naming import assignment_id, guid_in
 from entra_access.domain.observed import (
-    AccountWorld,
     Assignment,
     AzureWorld,
     GrantWorld,
@@ -46,6 +44,7 @@ from entra_access.domain.observed import (
 )
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan
+from entra_access.reconcile.account_reader import look_at_account
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
@@ -99,10 +98,12 @@ class Gatherer:
         """What there is of an AccessPolicy in Kubernetes alone; Entra and Azure are left unseen."""
         reference = policy.subject.reference if isinstance(policy.subject, DirectorySubject) else None
         roles, scopes = self._wished_roles(policy)
-        account, token = await self._account(policy)
+        account, made = await look_at_account(self._kubernetes, policy)
         children, unread = await self._children(policy.meta, status)
         # No watch shows Secrets, and the status may not tell of one that was made a moment ago.
-        unknown = token and token.uid not in {child.uid for child in children}
+        children = tuple(
+            ({child.ref: child for child in children} | {child.ref: child for child in made}).values()
+        )
         return PolicyWorld(
             group=UNSEEN,
             principals={reference: UNSEEN} if reference else {},
@@ -111,7 +112,8 @@ class Gatherer:
             elsewhere={scope.lower(): UNSEEN for scope in scopes},
             roles=dict.fromkeys(roles, UNSEEN),
             definitions={role.name: UNSEEN for role in policy.custom_roles},
-            children=(*children, token) if token and unknown else children,
+            children=children,
+            heirs=self._heirs(policy.meta, children),
             unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
@@ -126,7 +128,8 @@ class Gatherer:
         assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
-        return PolicyWorld(group=found, children=children, unread=unread, **assigned)
+        heirs = self._heirs(meta, children)
+        return PolicyWorld(group=found, children=children, heirs=heirs, unread=unread, **assigned)
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
@@ -204,31 +207,9 @@ class Gatherer:
             "groups_of": groups_of,
         }
 
-    async def _account(self, policy: AccessPolicy) -> tuple[AccountWorld, SeenChild | None]:
-        """The service account that is a policy's subject, and its token if that was made here."""
-        wish = policy.subject
-        if not isinstance(wish, ServiceAccountSubject):
-            return AccountWorld(), None
-        get = self._kubernetes.get
-        account, token = await asyncio.gather(
-            seen(get(SERVICE_ACCOUNT, wish.namespace, wish.name)),
-            seen(get(SECRET, wish.namespace, token_name(wish.name))),
-        )
-        if isinstance(token, Fault) and not wish.token:
-            token = None  # whoever wants no tokens need not give the right to read any
-        meta: dict[str, Any] = {} if isinstance(account, Fault) or account is None else account["metadata"]
-        owners = {owner.get("uid") for owner in meta.get("ownerReferences", ())}
-        made, taken = None, ""
-        if token is None or isinstance(token, Fault):
-            token_for = token
-        else:
-            annotations = token["metadata"].get("annotations") or {}
-            token_for = annotations.get(ANNOTATION_ACCOUNT_UID)
-            child = seen_child(SECRET, token)
-            made = child if policy.meta.uid in child.owner_uids else None
-            taken = "" if made else not_made_here(child.ref, token)
-        there = account if isinstance(account, Fault) else meta.get("uid")
-        return AccountWorld(there, policy.meta.uid in owners, token_for, taken), made
+    def _heirs(self, meta: Meta, children: Iterable[SeenChild]) -> dict[ChildRef, tuple[Meta, ...]]:
+        accounts = [child.ref for child in children if child.ref.kind is SERVICE_ACCOUNT]
+        return {ref: self._cache.heirs(meta.name, ref) for ref in accounts}
 
     # Grants
 
@@ -366,7 +347,8 @@ class Gatherer:
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
         hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
-        ours by its UID, or where the inventory cannot have that: by our ownerReference.
+        ours by its UID, or where the inventory cannot have that: by our ownerReference. An account with
+        nothing of ours on it was let go for good, by another policy that had it too and keeps what it made.
         """
         found, unread = list(self._cache.children(_key(meta))), []
         known, refs = {child.uid for child in found}, {child.ref for child in found}
@@ -383,7 +365,8 @@ class Gatherer:
                 raise body
             elif body and body["metadata"]["uid"] not in known:
                 child = seen_child(kind, body)
-                if child.uid == item.id or meta.uid in child.owner_uids:
+                nobodys = kind is SERVICE_ACCOUNT and not is_ours(body)
+                if (child.uid == item.id and not nobodys) or meta.uid in child.owner_uids:
                     found.append(child)
         return tuple(found), tuple(unread)
 

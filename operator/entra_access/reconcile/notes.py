@@ -13,7 +13,7 @@ from entra_access.api.names import FIELD_MANAGER
 from entra_access.api.resources import Meta
 from entra_access.api.status import ConditionType, DriftItem, Status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import ApplyChild, Change, DeleteChild, ReleaseChild
+from entra_access.domain.changes import Change, ChildChange
 from entra_access.domain.faults import Fault, Severity
 from entra_access.domain.naming import digest
 from entra_access.domain.plan import Plan
@@ -40,7 +40,7 @@ def notes_of(
 ) -> Iterator[Note]:
     """What is worth an event after a pass; `corrected` is what it put right of what others did."""
     for change in applied.done:
-        if not isinstance(change, ApplyChild | DeleteChild | ReleaseChild):
+        if not isinstance(change, ChildChange):
             yield Note("Normal", _reason(change), _past(str(change)))
     for item in corrected:
         yield Note("Warning", "DriftCorrected", drift_text(item))

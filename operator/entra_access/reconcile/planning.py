@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from entra_access.api.names import POLICY, SECRET
+from entra_access.api.names import POLICY, SECRET, SERVICE_ACCOUNT
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
 from entra_access.api.status import ConditionType, Status, System
@@ -122,8 +122,9 @@ class Planner:
         link = Link.SUBJECT if meta.kind is POLICY else Link.POLICY
         finding = Finding(link, Severity.STALLED, "InvalidSpec", error.message, error.path)
         children = self._cache.children(key_of(meta))
-        # No watch shows Secrets, and what is about to be made may be there.
-        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind == SECRET.kind]
+        # No watch shows Secrets, nor whose else an account is; and what is about to be made may be there.
+        unseen = {SECRET.kind, SERVICE_ACCOUNT.kind}
+        kept = [i for i in old.inventory if i.system is not System.KUBERNETES or i.kind in unseen]
         kept += still_to_come(old.inventory, by_ref(children))
         kept += [child_item(child.ref, child.uid) for child in children]
         return Plan(

@@ -7,7 +7,15 @@ from typing import Any, Final
 
 from entra_access.api.resources import Mode
 from entra_access.api.status import REPORTED, DriftItem
-from entra_access.domain.changes import AddPrincipals, AdoptGroup, Change, RemovePrincipal, UnassignRole
+from entra_access.domain.changes import (
+    AddPrincipals,
+    AdoptGroup,
+    ApplyChild,
+    Change,
+    LeaveAccount,
+    RemovePrincipal,
+    UnassignRole,
+)
 from entra_access.domain.difference import ABSENT, PRESENT, Difference, acted
 from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import (
@@ -162,7 +170,7 @@ def _word(severity: Severity) -> str:
 
 def _line(difference: Difference, change: Change) -> Line:
     item = difference.item
-    if change.removal:
+    if change.removal and not isinstance(change, LeaveAccount):
         action = "delete"
     elif item.field and not isinstance(change, AddPrincipals):
         action = "update"
@@ -182,6 +190,10 @@ def _text(difference: Difference, change: Change) -> str:
         case UnassignRole():
             # With the place: the same role may be assigned elsewhere, and stay.
             return f"remove assignment of Azure role {item.object.removeprefix('RoleAssignment ')}"
+        case ApplyChild(child) if child.joins:
+            return str(change)
+        case LeaveAccount():
+            return str(change)
         case _ if item.field and not isinstance(change, AdoptGroup):
             return f"{item.object}: {item.field} is {item.found}{by}, and will be {item.expected}"
         case _:

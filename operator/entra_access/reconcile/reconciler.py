@@ -14,7 +14,7 @@ from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import Meta, Mode
 from entra_access.api.status import ConditionType, Status, read_status
 from entra_access.api.times import moment, stamp
-from entra_access.domain.changes import ApplyChild, DeleteChild
+from entra_access.domain.changes import ChildChange
 from entra_access.domain.faults import Fault, Missing
 from entra_access.domain.inventory import announced
 from entra_access.domain.place import Place
@@ -219,9 +219,7 @@ class Reconciler:
             return old, ""
         local = await self._planner.gather_local(resource, old)
         plan = self._planner.plan(resource, local, old, now, noted=False)
-        plan = replace(
-            plan, changes=tuple(c for c in plan.changes if isinstance(c, ApplyChild | DeleteChild))
-        )
+        plan = replace(plan, changes=tuple(c for c in plan.changes if isinstance(c, ChildChange)))
         if not plan.changes:
             return old, plan.expires_at
         lines = announced(plan, old.inventory, self._place, stamp(now))
@@ -231,6 +229,7 @@ class Reconciler:
             written = await self._kubernetes.apply_status(resource.meta, old.as_dict())
             self._report.take_in(resource.meta, written)
         plan, applied = await self._carry_out(key, plan, Mode.ENFORCE, now)
+        self._remover.tell_of_writes(resource.meta, applied)
         self._report.tell_of(resource.meta, old, old, plan, applied)
         self._report.remember(resource.meta, put_right(plan, applied))
         return old, plan.expires_at

@@ -43,7 +43,13 @@ class PolicyRelations:
         """Take in that a policy is gone. Returns the others that must be looked at."""
         old = self._views.pop(name, None)
         self._unlink(old)
-        return (self._who_names(old) | set(self._references(old))) - {name}
+        account = old.policy.subject if old and old.policy else None
+        same = (
+            self.of_account(account.namespace, account.name)
+            if isinstance(account, ServiceAccountSubject)
+            else set()
+        )
+        return (self._who_names(old) | set(self._references(old)) | same) - {name}
 
     def cycles(self, policy: str) -> dict[str, str]:
         """The members by which a policy's group would be a member of itself, with the way round."""

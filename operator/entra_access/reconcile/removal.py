@@ -14,6 +14,7 @@ from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
 from entra_access.domain.changes import DefineRole, UnassignRole, place_name
+from entra_access.domain.children import is_shared
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
 from entra_access.domain.group_plan import group_item
@@ -107,7 +108,8 @@ class Remover:
 
     async def absent(self, key: Key) -> Next:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
-        children = self._cache.children(key)
+        # What other policies have too stays for them; Kubernetes takes this one out of the owners.
+        children = [one for one in self._cache.children(key) if not is_shared(one, key.name)]
         if not children or key.kind not in {POLICY.kind, GRANT.kind}:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:
@@ -117,9 +119,10 @@ class Remover:
         return next_look(applied.findings, self._stalled_after)
 
     def tell_of_writes(self, meta: Meta, applied: Applied) -> None:
-        """Let those look again who have begun to want an assignment while it was taken away.
+        """Let those look again whom the writes concern, as the watch's echo of them will be no news.
 
-        And let a role that was made be found by whoever looks for it now.
+        And those who have begun to want an assignment while it was taken away; and let a role that was made
+        be found by whoever looks for it now.
         """
         defined = {change.definition.guid for change in applied.done if isinstance(change, DefineRole)}
         if defined:
@@ -129,7 +132,7 @@ class Remover:
                 if guid in defined:
                     self._tell(_policy_key(policy))
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
-        for key in self._cache.azure_claims.holders(taken) - {key_of(meta)}:
+        for key in (self._cache.azure_claims.holders(taken) | applied.concerned) - {key_of(meta)}:
             self._tell(key)
 
     async def _let_go(self, meta: Meta) -> Next:
