@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from entra_access.api.names import ANNOTATION_ACCOUNT_UID, GRANT, POLICY, SERVICE_ACCOUNT, Kind
+from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.children import Child, ChildRef, is_ours
 from entra_access.domain.faults import Changed, Fault, Unavailable
 from entra_access.reconcile.cache import Key, WatchCache
@@ -79,9 +81,11 @@ class Objects(Calls):
         return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
 
     async def apply_child(
-        self, child: Child, group_id: str | None, uid: str | None, _: object = None
+        self, child: Child, group_id: str | None, uid: str | None, adoption: Any = AdoptionPolicy.NEVER
     ) -> dict[str, Any]:
         old = self.objects.get(child.ref)
+        if old and not uid and adoption is not AdoptionPolicy.NEVER and not is_ours(old):
+            child, uid = replace(child, adopted=True), old["metadata"]["uid"]
         if uid and (old is None or old["metadata"]["uid"] != uid):
             raise Changed("another one")
         if not uid and old and child.owner.uid not in _owners(old):

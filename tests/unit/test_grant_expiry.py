@@ -139,6 +139,8 @@ OWN: dict[str, tuple[datetime, datetime | None, list[str]]] = {
         ["BeyondCeiling"],
     ),
     "written again and over": (AT - HOUR, AT, [EXPIRED]),
+    "written in a year, says a forged record": (AT + 8761 * HOUR, AT + 8760 * HOUR, ["BeyondCeiling"]),
+    "no longer than allowed, whatever a forged record says": (AT + 8 * HOUR, AT + 8760 * HOUR, []),
 }
 
 

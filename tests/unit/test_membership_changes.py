@@ -1,9 +1,11 @@
-"""An application in a group whose list hides it, through the ways of keeping members, one after the other."""
+"""Who stays in a group and who leaves it: hidden applications, and people whose names change."""
+
+from dataclasses import replace
 
 import pytest
 
 from unit.office import Office
-from unit.worlds import ANNA, ANNA_ID, ROBOT_ID
+from unit.worlds import A_USER, ANNA, ANNA_ID, ROBOT_ID
 
 ROBOT = {"servicePrincipal": "app-of-robot"}
 PERSON = {"user": ANNA}
@@ -45,3 +47,40 @@ async def test_who_is_let_stay_is_not_written_down_anew_at_each_look() -> None:
     world.writes.clear()
     await world.look(times=2)
     assert world.writes == []
+
+
+async def test_who_was_renamed_in_the_directory_stays_through_many_looks() -> None:
+    """The same object under another name: the spec is to be corrected, and nobody loses access meanwhile."""
+    world = Office()
+    wish(world, "Exact", PERSON)
+    await world.look(times=2)
+    renamed = replace(A_USER, name="anna.meier@contoso.com")
+    world.people[world.people.index(A_USER)] = renamed
+    (group,) = world.groups
+    world.relations[group]["members"] = {ANNA_ID: renamed}
+    await world.look(times=3)
+    assert members(world) == {ANNA_ID}
+    said = world.status().condition("MembersReady")
+    assert said is not None
+    assert said.reason == "MemberNotFound"
+
+    wish(world, "Exact", {"user": renamed.name})
+    await world.look(times=2)
+    assert members(world) == {ANNA_ID}
+    wish(world, "Exact")
+    await world.look(times=2)
+    assert members(world) == set()
+
+
+async def test_who_has_the_former_name_of_another_takes_their_place() -> None:
+    world = Office()
+    wish(world, "Exact", PERSON, ROBOT)
+    await world.look(times=2)
+    renamed, newcomer = replace(A_USER, name="anna.meier@contoso.com"), replace(A_USER, id="another-anna")
+    world.people[world.people.index(A_USER)] = renamed
+    (group,) = world.groups
+    world.relations[group]["members"][ANNA_ID] = renamed
+    await world.look(times=2)
+    world.people.append(newcomer)
+    await world.look(times=2)
+    assert members(world) == {"another-anna", ROBOT_ID}

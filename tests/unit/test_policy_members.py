@@ -9,6 +9,7 @@ from entra_access.api.resources import AccessPolicy, Membership
 from entra_access.api.status import Item
 from entra_access.domain.changes import AddPrincipals, Change, RemovePrincipal
 from entra_access.domain.faults import Link, Severity, Unavailable
+from entra_access.domain.marks import marks
 from entra_access.domain.observed import PolicyWorld, Principal
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy
@@ -131,6 +132,32 @@ def test_who_is_in_the_group_under_the_id_that_was_not_found_stays() -> None:
     assert made.changes == ()
 
 
+@pytest.mark.parametrize("relation", ["members", "owners"])
+def test_who_was_renamed_stays(relation: str) -> None:
+    """The name that the spec has is nobody's now; who was put in by it is the same person."""
+    wished = "anna@x.io other@x.io"
+    policy = a_policy(members=wished) if relation == "members" else a_policy(owners=wished)
+    renamed = Principal(guid("anna@x.io"), "user", "anna.new@x.io")
+    there = (renamed, principal("other@x.io"), STRANGER)
+    world, inventory = steady(policy)
+    principals = {**world.principals, ref("anna@x.io"): None}
+    changes: dict[str, Any] = {relation: there, "principals": principals}
+    put_in = marks((relation, f"user {name}", guid(name)) for name in ("anna@x.io", "other@x.io"))
+    made = plan_policy(policy, PLACE, replace(world, **changes), inventory, NOW, put_in=put_in)
+    assert made.changes == tuple(removed(relation, "stranger@x.io"))
+    assert [finding.reason for finding in made.findings] == ["MemberNotFound"]
+    assert (relation, renamed.id) in made.stays, "and is still known as put in"
+
+
+def test_who_was_renamed_leaves_when_nobody_asks_for_the_former_name_any_more() -> None:
+    policy = a_policy(members="other@x.io")
+    world, inventory = steady(policy)
+    there = (Principal(guid("anna@x.io"), "user", "anna.new@x.io"), principal("other@x.io"))
+    put_in = marks(("members", f"user {name}", guid(name)) for name in ("anna@x.io", "other@x.io"))
+    made = plan_policy(policy, PLACE, replace(world, members=there), inventory, NOW, put_in=put_in)
+    assert made.changes == tuple(removed("members", "anna@x.io"))
+
+
 def test_who_could_not_be_looked_up_by_name_is_held_and_so_is_every_other_user() -> None:
     policy = a_policy(members="a@x.io b@x.io")
     world, inventory = steady(policy)
@@ -218,3 +245,18 @@ def test_the_order_of_members_does_not_matter() -> None:
         with_members(a_policy(members=" ".join(order))).changes for order in (names, list(reversed(names)))
     ]
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("relation", ["members", "owners"])
+def test_the_order_in_which_they_leave_is_always_the_same(relation: str) -> None:
+    """A list comes in any order; were the order new each time, a contest about it would look new too."""
+    policy = a_policy(owners="o@x.io")
+    there = [principal(name) for name in ("a@x.io", "b@x.io", "c@x.io")]
+    world, inventory = steady(policy)
+    plans = []
+    for order in (there, there[::-1]):
+        changes: dict[str, Any] = {relation: (*order, principal("o@x.io")) if relation == "owners" else order}
+        plans.append(plan(policy, replace(world, **changes), inventory))
+    assert len(plans[0].changes) == len(there)
+    assert plans[0].changes == plans[1].changes
+    assert plans[0].differences == plans[1].differences

@@ -8,6 +8,7 @@ import pytest
 from entra_access.api.status import Item
 from entra_access.domain.changes import ApplyChild, AssignRole, Change, RemovePrincipal, UnassignRole
 from entra_access.domain.faults import Denied, Fault, Link, Severity, Throttled, Unavailable
+from entra_access.domain.naming import adopted_name
 from entra_access.domain.observed import PolicyWorld
 from entra_access.domain.plan import Plan
 from entra_access.domain.policy_plan import plan_policy
@@ -17,6 +18,7 @@ from unit.builders import (
     GROUP_ID,
     NOW,
     PLACE,
+    a_group,
     a_policy,
     got,
     group_line,
@@ -173,3 +175,33 @@ def test_a_group_that_was_settled_once_is_served_while_a_stranger_leaves() -> No
         RemovePrincipal,
     ]
     assert made.subject is not None
+
+
+# Whose the group is
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.reason)
+@pytest.mark.parametrize("origin", ["Adopted", "Created"])
+def test_where_the_group_came_from_is_known_while_it_cannot_be_seen(origin: str, fault: Fault) -> None:
+    """Else the status would change, and be written, at the beginning and at the end of each outage."""
+    policy = a_policy(members="a@x.io")
+    world, inventory = steady(policy)
+    if origin == "Adopted":
+        unique = adopted_name(PLACE.owner_id, "appdev")
+        world = replace(world, group=a_group(unique_name=unique))
+        (line,) = [item for item in inventory if item.kind == "Group"]
+        inventory = tuple(one for one in inventory if one != line)
+        inventory = (*inventory, replace(line, name=unique, origin=origin))
+    for there in (world, unseen("group", fault, policy, world)):
+        subject = plan_of(policy, there, inventory).subject
+        assert subject is not None
+        assert subject.origin == origin
+
+
+def test_a_group_that_is_made_in_the_place_of_one_that_was_taken_over_is_the_policys_own() -> None:
+    policy = a_policy(members="a@x.io")
+    unique = adopted_name(PLACE.owner_id, "appdev")
+    line = replace(group_line(), name=unique, origin="Adopted")
+    made = plan_of(policy, nothing_yet(policy), (line,))
+    assert made.subject is not None
+    assert made.subject.origin == "Created"

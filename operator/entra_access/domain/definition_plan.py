@@ -32,10 +32,15 @@ GROUPS: Final = "/providers/microsoft.management/"
 
 @dataclass
 class DefinitionPart(Part):
-    """What the link adds. `there`: the roles that are or will be there, by name in lower case."""
+    """What the link adds. `there`: the roles that are or will be there, by name in lower case.
+
+    `refused`: names, in lower case, that cannot be had; `unproved`: those of which it is not seen which role
+    they are.
+    """
 
     there: dict[str, Definition] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)  # names, in lower case, that cannot be had
+    refused: set[str] = field(default_factory=set)
+    unproved: set[str] = field(default_factory=set)
 
     def roles(self, names: Iterable[str]) -> dict[str, str]:
         """The GUIDs of those of the names that are the policy's own roles. Azure's names have no case."""
@@ -49,6 +54,11 @@ class DefinitionPart(Part):
         if own is None or assignable(own, scope):
             return ""
         return f"the custom role {own.name} cannot be assigned at {scope}: add that to its assignableScopes"
+
+    def awaited(self, role: str) -> str:
+        """What one of the policy's own roles must wait for; empty where it need not."""
+        unproved = role.lower() in self.unproved
+        return f"a look at the custom role {role}, which was taken over" if unproved else ""
 
 
 def assignable(definition: Definition, scope: str) -> bool:
@@ -118,8 +128,7 @@ def plan_definitions(
         line = lines.get(definition.guid)
         path = f"spec.customRoles[{index}]"
         other = world.definition_owners.get(definition.guid)
-        if other and other < owner.name:
-            # Both took it over at the same moment; which of them keeps it, they both know.
+        if other and _is_of(other, definition, owner.name, place):
             part.findings.append(_owned(definition, other, path))
             part.refused.add(role.name.lower())
             continue
@@ -149,7 +158,10 @@ def _plan_one(
     if isinstance(seen, Fault):
         part.findings.append(seen.finding(Link.AZURE_ROLES, observing=True))
         part.inventory += [line] if line else []
-        part.there[wish.name.lower()] = wish
+        if line and line.adopted:
+            part.unproved.add(wish.name.lower())
+        else:
+            part.there[wish.name.lower()] = wish
         return
     other = world.definition_namesakes.get(wish.name)
     if line and line.adopted and seen is not None and seen.name.lower() != wish.name.lower():
@@ -181,6 +193,16 @@ def _plan_one(
         since = line.since if line else ""
         item = definition_item(wish, since if seen is None else since or now, applied or known)
         part.inventory.append(replace(item, origin=line.origin if line else ""))
+
+
+def _is_of(other: str, role: Definition, policy: str, place: Place) -> bool:
+    """Whether another policy has the role that its own line and this policy's name.
+
+    Either line can have been written by whoever may write a status, so the one that makes the role has it.
+    Where both took it over at the same moment they both know which of them keeps it.
+    """
+    makers = {definition_name(place.owner_id, one, role.name): one for one in (other, policy)}
+    return makers.get(role.guid, min(other, policy)) == other
 
 
 def _may_adopt(wish: Definition, other: Definition, world: PolicyWorld, adoption: AdoptionPolicy) -> bool:

@@ -68,8 +68,10 @@ def plan_grant(
     policy = world.policy.policy if world.policy else None
     adoption = policy.adoption if policy else AdoptionPolicy.NEVER
     if world.policy is None or world.policy.deleting:
-        # As when the grant itself is deleted: what was there before stays.
-        children = plan_children_removal(world.children, inventory, adoption, keep=False)
+        # As when the grant itself is deleted: what was there before stays. Of one whose policy is gone nobody
+        # knows whether it was to take anything over.
+        might = policy.adoption if policy else AdoptionPolicy.ALWAYS
+        children = plan_children_removal(world.children, inventory, might, keep=False)
     else:
         keep = policy is not None and policy.delete_policy is DeletePolicy.KEEP
         children = plan_children(wanted, world.children, inventory, adoption=adoption, keep=keep)

@@ -123,7 +123,8 @@ def _whole(
         for index, one in enumerate(policy.azure_roles)
     ]
     wishes = [
-        replace(one, refusal=custom.refusal(one.role, one.scope)) for one in (*wishes, *access.azure_roles)
+        replace(one, refusal=custom.refusal(one.role, one.scope), awaited=custom.awaited(one.role))
+        for one in (*wishes, *access.azure_roles)
     ]
     own = replace(world, roles={**world.roles, **custom.roles(one.role for one in wishes)})
     roles = plan_assignments(wishes, subject, policy.meta, place, own, inventory, policy.adoption)

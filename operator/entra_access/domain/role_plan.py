@@ -14,6 +14,7 @@ from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
 from entra_access.domain.part import Part
 from entra_access.domain.place import Place
+from entra_access.domain.role_texts import former_subject, stalled, wrong_cluster
 
 ASSIGNMENT: Final = "RoleAssignment"
 MADE: Final = "made"
@@ -157,10 +158,10 @@ def _resolve(
     found: dict[tuple[str, str], ResolvedRole] = {}
     for wish in wishes:
         role_id = world.roles.get(wish.role)
-        if role_id is None:
+        if role_id is None and not (wish.refusal or wish.awaited):
             role_id = _remembered(part, wish, place, world, lines)
         if wish.refusal:
-            part.findings.append(_stalled("NotAssignable", wish.refusal, wish.path))
+            part.findings.append(stalled("NotAssignable", wish.refusal, wish.path))
             held.scopes.add(wish.scope.lower())
         elif wish.awaited:
             message = f"waiting for {wish.awaited}"
@@ -175,19 +176,15 @@ def _resolve(
         elif role_id is None:
             where = place_name(wish.scope)
             message = f"there is no Azure role {wish.role} at {where}; correct the name, or create the role"
-            part.findings.append(_stalled("RoleNotFound", message, wish.path))
+            part.findings.append(stalled("RoleNotFound", message, wish.path))
             held.roles.add((wish.role.lower(), wish.scope.lower()))
-        elif mistake := _wrong_cluster(wish, role_id, place):
+        elif mistake := wrong_cluster(role_id, wish.scope, wish.path, place):
             part.findings.append(mistake)
             held.scopes.add(wish.scope.lower())
         else:
             found.setdefault((wish.scope.lower(), role_id), ResolvedRole(wish, role_id))
     part.resolved = list(found.values())
     part.count = len(found)
-
-
-def _stalled(reason: str, message: str, path: str) -> Finding:
-    return Finding(Link.AZURE_ROLES, Severity.STALLED, reason, message, path)
 
 
 def _remembered(
@@ -208,19 +205,6 @@ def _remembered(
             part.findings.append(Finding(Link.AZURE_ROLES, Severity.NOTE, "RoleRenamed", message, wish.path))
             return one.role_id
     return None
-
-
-def _wrong_cluster(wish: WishedRole, role_id: str, place: Place) -> Finding | None:
-    """A role of the other kind of cluster gives nothing here."""
-    role = BY_GUID.get(role_id)
-    if role is None or role.cluster is None or role.cluster is place.kind or not place.within(wish.scope):
-        return None
-    twin = BY_GUID.get(role.twin)
-    instead = f"; use {twin.name}" if twin else ""
-    kinds = {"AKS": "an AKS cluster", "Arc": "an Arc-connected cluster"}
-    other, this = kinds[role.cluster.value], kinds[place.kind.value]
-    message = f"{role.name} is a role for {other}, and this is {this}{instead}"
-    return _stalled("WrongClusterKind", message, wish.path)
 
 
 # What is to be done at one scope
@@ -322,8 +306,8 @@ def _adopt(
     One that was taken over once stays so, whatever the policy says now and others did to it.
     """
     whole = [one for one in seen if not one.condition]
-    # Nobody else of ours may take away what gives a role that is wanted here.
-    part.claims |= {assignment_id(change.scope, one.name).lower() for one in whole}
+    # Nobody else of ours may take away what gives a role that is wanted here, or a part of it.
+    part.claims |= {assignment_id(change.scope, one.name).lower() for one in seen}
     if not whole:
         message = (
             f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
@@ -337,7 +321,6 @@ def _adopt(
         if (line and line.adopted) or (may and one in whole):
             item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
             part.inventory.append(item)
-            part.claims |= {arm_id.lower()}
 
 
 def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
@@ -363,7 +346,7 @@ def _scope_path(wish: WishedRole) -> str:
 
 def _no_scope(wish: WishedRole, scope: str) -> Finding:
     message = f"there is no {scope}; correct the scope, or create what it names"
-    return _stalled("ScopeNotFound", message, _scope_path(wish))
+    return stalled("ScopeNotFound", message, _scope_path(wish))
 
 
 def _sort_out(
@@ -394,7 +377,8 @@ def _sort_out(
     }
     for key in sorted(here.lines.keys() & named.keys() - listed.keys()):
         if here.lines[key].adopted:
-            _tell_of_former(part, here.lines[key], named[key], principal)
+            part.inventory.append(here.lines[key])
+            part.findings += [former_subject(here.lines[key], named[key])] if principal else []
     taken = {item.id.lower() for item in part.inventory if item.adopted}
     listed = {key: item for key, item in listed.items() if key not in taken}
     keep = {one.assignment(principal): one for one in here.wanted.values()} if principal else {}
@@ -419,17 +403,6 @@ def _sort_out(
         part.inventory.append(Item(System.AZURE, ASSIGNMENT, role, arm_id, applied=applied))
         if key not in keep and not held.has(here.scope, item):
             part.removals.append(UnassignRole(arm_id, role))
-
-
-def _tell_of_former(part: RolePart, item: Item, seen: Assignment, principal: str) -> None:
-    """What was taken over for somebody else is not removed on the word of a line that anybody may write."""
-    part.inventory.append(item)
-    if principal:
-        message = (
-            f"{item.name} at {place_name(seen.scope)} was taken over for {seen.principal_id}, who is not the "
-            f"subject any more, and stays; if it should go: az role assignment delete --ids {item.id}"
-        )
-        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "FormerSubject", message))
 
 
 def named_by_us(assignment: Assignment) -> bool:

@@ -403,8 +403,7 @@ def _relevant(view: PolicyView) -> tuple[object, ...]:
         if policy
         else None
     )
-    kept = policy.delete_policy if policy else None
-    return (view.deleting, view.unreadable, given, kept, view.subject, view.roles, view.withheld)
+    return (view.deleting, view.unreadable, given, view.subject, view.roles, view.withheld)
 
 
 def _is_withheld(status: Status) -> bool:

@@ -46,6 +46,10 @@ class AssignmentClaims(Generic[K]):
         self._set(key, frozenset())
         self._claims.pop(key, None)
 
+    def of(self, key: K) -> frozenset[str]:
+        """What the resource wants, as far as is known."""
+        return self._claims.get(key, frozenset())
+
     def of_others(self, key: K, ids: Iterable[str]) -> frozenset[str]:
         """Those of the ids that somebody else wants."""
         return frozenset(one for one in ids if self._holders.get(one, set()) - {key})

@@ -94,9 +94,17 @@ class Planner:
         else:
             raise TypeError("the world of another kind")
         if noted:
-            claims = self._cache.azure_claims
-            (claims.add if plan.unsure else claims.note)(key_of(meta), plan.claims)
+            self._note_claims(meta, plan)
         return plan
+
+    def _note_claims(self, meta: Meta, plan: Plan) -> None:
+        """What was wanted before is wanted still where it cannot be seen which assignments are."""
+        claims, key = self._cache.azure_claims, key_of(meta)
+        unseen = any(finding.unseen for finding in plan.findings)
+        if plan.unsure:
+            claims.add(key, plan.claims)  # nobody may count on that being all of it
+        else:
+            claims.note(key, plan.claims | claims.of(key) if unseen else plan.claims)
 
     async def named(self, plan: Plan) -> Plan:
         """The plan with the names of those who changed something in Azure, which tells object ids only."""

@@ -119,13 +119,13 @@ class Reconciler:
         except InvalidFieldError as error:
             plan = self._planner.unreadable(meta, old, error)
         else:
-            old, end = await self._bindings_first(resource, old, now)
-            world = await self._look(resource, old, now, end)
+            old, end = await self._bindings_first(resource, old, now, began)
+            world = await self._look(resource, old, now, end, began)
             now = self._clock()  # to look can take long
             plan = await self._planner.named(self._planner.plan(resource, world, old, now))
         if meta.deleting:
             plan = replace(plan, findings=(held(meta), *plan.findings))
-        mode = Mode.OBSERVE if Mode.OBSERVE in {began, self._planner.mode(key_of(meta))} else Mode.ENFORCE
+        mode = self._mode(meta, began)
         if mode is Mode.OBSERVE:
             # Nothing is taken over now, so nothing may be said to have been.
             known = {item.id for item in old.inventory}
@@ -146,6 +146,10 @@ class Reconciler:
         dues = (then.due, CLAIMS_SECONDS if waiting else None, self._until(plan.expires_at, now))
         return replace(then, due=min((one for one in dues if one is not None), default=None))
 
+    def _mode(self, meta: Meta, began: Mode) -> Mode:
+        """The mode now. What was observed when the pass began may have no finalizer, so it waits."""
+        return Mode.OBSERVE if Mode.OBSERVE in {began, self._planner.mode(key_of(meta))} else Mode.ENFORCE
+
     def _until(self, end: str, planned: datetime) -> float | None:
         """In how many seconds that is; None where it is no time, or was over when it was planned."""
         then = moment(end)
@@ -163,15 +167,17 @@ class Reconciler:
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
         return plan, await self._applier.run(plan, stamp(now), waiting.changes)
 
-    async def _look(self, resource: Resource, old: Status, now: datetime, end: str) -> World:
+    async def _look(self, resource: Resource, old: Status, now: datetime, end: str, began: Mode) -> World:
         looking = asyncio.create_task(self._planner.gather(resource, old, now))
         try:
-            await self._follow(resource, looking, end)
+            await self._follow(resource, looking, end, began)
             return await looking
         finally:
             looking.cancel()
 
-    async def _follow(self, resource: Resource, looking: "asyncio.Task[World]", end: str) -> None:
+    async def _follow(
+        self, resource: Resource, looking: "asyncio.Task[World]", end: str, began: Mode
+    ) -> None:
         """While Entra and Azure are looked at, do at once what news from the cluster asks for.
 
         They can take as long as a time-out to answer, and nobody else works on this resource meanwhile. That
@@ -192,7 +198,7 @@ class Reconciler:
                 now = read_meta(body) if body else None
                 # Another wish is for the next pass, which is due already.
                 if body and now and (now.generation, now.deleting) == (resource.meta.generation, False):
-                    _, end = await self._bindings_first(resource, read_status(body), self._clock())
+                    _, end = await self._bindings_first(resource, read_status(body), self._clock(), began)
         finally:
             self._news.pop(key, None)
 
@@ -201,7 +207,9 @@ class Reconciler:
         if key in self._news:
             self._news[key].set()
 
-    async def _bindings_first(self, resource: Resource, old: Status, now: datetime) -> tuple[Status, str]:
+    async def _bindings_first(
+        self, resource: Resource, old: Status, now: datetime, began: Mode
+    ) -> tuple[Status, str]:
         """Do what is to be done in the cluster before Graph and ARM are asked anything.
 
         They may take long to answer, or not answer at all. It is the same plan, made of what is known without
@@ -209,7 +217,7 @@ class Reconciler:
         is now, and when the access ends.
         """
         key = key_of(resource.meta)
-        if not self._cache.needs_azure(key) or self._planner.mode(key) is Mode.OBSERVE:
+        if not self._cache.needs_azure(key) or self._mode(resource.meta, began) is Mode.OBSERVE:
             return old, ""
         local = await self._planner.gather_local(resource, old)
         plan = self._planner.plan(resource, local, old, now, noted=False)
