@@ -5,6 +5,7 @@ as in every pass says what follows.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +31,7 @@ AT_ONCE: Final = 16
 TRIES: Final = 3
 LONGEST_PAUSE: Final = 60.0
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 async def unknown_to(kubernetes: Kubernetes, manifests: Manifests) -> list[str]:
@@ -68,6 +70,7 @@ class Preview:
         self._keys: dict[Key, None] = {}
         self._others: set[Key] = set()
         self._refusals: dict[Key, Finding] = {}
+        self._namespaces: dict[str, Body] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def look(self, manifests: Manifests) -> list[Proposal]:
@@ -115,6 +118,8 @@ class Preview:
         for kind, bodies in zip(self._kinds, lists, strict=True):
             for body in bodies:
                 self._cache.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
+                if kind is NAMESPACE:
+                    self._namespaces[body["metadata"]["name"]] = body["metadata"]
 
     def _lay_over(self, manifest: Manifest) -> set[Key]:
         """Have it as it is when the file is applied. Returns whom that concerns."""
@@ -131,7 +136,8 @@ class Preview:
 
     def _namespace(self, manifest: Manifest) -> Body:
         there = self._cache.namespace(manifest.name)
-        labels = {**(there.labels if there else {}), **_texts(manifest, "labels")}
+        known = self._namespaces.get(manifest.name) or {"labels": there.labels if there else {}}
+        labels = laid_over(known, manifest, "labels")
         labels[_NAME_LABEL] = manifest.name
         meta = {"name": manifest.name, "labels": labels, "uid": there.uid if there else _made_up(manifest)}
         meta["resourceVersion"] = _next(there.version if there else "0")
@@ -269,6 +275,21 @@ def _texts(manifest: Manifest, key: str) -> dict[str, str]:
     return dict(manifest.body["metadata"].get(key) or {})
 
 
+def laid_over(there: Mapping[str, Any], manifest: Manifest, key: str) -> dict[str, str]:
+    """Labels or annotations after the file is applied: what it had before and has not now goes.
+
+    Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config
+    """
+    said = (there.get("annotations") or {}).get(_LAST_APPLIED, "")
+    try:
+        before = json.loads(said)["metadata"].get(key) or {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        before = {}  # it was never applied by kubectl
+    wished = _texts(manifest, key)
+    kept = {name: value for name, value in (there.get(key) or {}).items() if name not in before}
+    return {**kept, **wished}
+
+
 def _applied(manifest: Manifest, old: Body | None, now: datetime) -> Body:
     """The resource as the API server has it when the file is applied."""
     spec = manifest.body.get("spec")
@@ -281,7 +302,7 @@ def _applied(manifest: Manifest, old: Body | None, now: datetime) -> Body:
         meta = {**old["metadata"], "resourceVersion": _next(old["metadata"]["resourceVersion"])}
         meta["generation"] = int(meta.get("generation", 0)) + (not _same_wish(old, spec))
     for key in ("labels", "annotations"):
-        meta[key] = {**(meta.get(key) or {}), **_texts(manifest, key)}
+        meta[key] = laid_over(meta, manifest, key)
     if (old.get("spec") or {}).get("expiresAt") != (spec or {}).get("expiresAt"):
         # How long a grant may last is counted from when its time was written.
         written = {"manager": "preview", "time": stamp(now), "fieldsV1": {"f:spec": {"f:expiresAt": {}}}}
