@@ -82,10 +82,11 @@ async def test_bindings_are_looked_after_while_their_subject_is_missing() -> Non
 async def test_who_has_the_name_of_a_subject_now_has_not_its_access() -> None:
     """Bindings are by name, so they go at once, also those of grants, until a person approves."""
     world = an_office("view", "edit")
-    key = await with_a_grant(world, clusterRoles=["view"])
+    key = await with_a_grant(world, clusterRoles=["view"], azureRoles=[{"role": READER}])
     world.people = [A_ROBOT, NAMESAKE]
 
-    await world.look(times=2)
+    await world.look()
+    first = condition(world, "SubjectReady").message
     await world.look(key, times=2)
 
     assert (world.ours(CLUSTER_ROLE_BINDING), world.ours(ROLE_BINDING)) == ([], [])
@@ -95,7 +96,9 @@ async def test_who_has_the_name_of_a_subject_now_has_not_its_access() -> None:
     assert condition(world, "Stalled", key).reason == "SubjectNotApproved"
     await world.look(times=3)
     await world.look(key, times=3)
+    assert condition(world, "SubjectReady").message == first
     assert (world.ours(CLUSTER_ROLE_BINDING), world.ours(ROLE_BINDING)) == ([], []), "it stays so"
+    assert {one.principal_id for one in world.given.values()} == {ANNA_ID}, "Azure goes by object id"
 
     approval = said.message.partition(f"{ANNOTATION_APPROVE}=")[2].split()[0].rstrip(";")
     body = world.body()
@@ -105,6 +108,7 @@ async def test_who_has_the_name_of_a_subject_now_has_not_its_access() -> None:
     await world.look(key, times=2)
     assert names_in(world, world.ours(CLUSTER_ROLE_BINDING)[0]) == [ANNA]
     assert names_in(world, world.ours(ROLE_BINDING)[0]) == [ANNA]
+    assert {one.principal_id for one in world.given.values()} == {NAMESAKE.id}
     assert condition(world, "Ready", key).status == "True"
 
 

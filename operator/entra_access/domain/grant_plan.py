@@ -29,6 +29,7 @@ from entra_access.domain.role_plan import ASSIGNMENT, WishedRole, plan_assignmen
 from entra_access.domain.warnings import grant_warnings
 
 POLICY_DELETED: Final = "PolicyDeleted"
+SUBJECT_NOT_APPROVED: Final = "SubjectNotApproved"
 POLICY_DELETING: Final = "PolicyDeleting"
 
 
@@ -57,9 +58,11 @@ def plan_grant(
     findings = [refusal] if refusal else []
     wanted: list[Child] = []
     wishes: list[WishedRole] = []
-    if subject and not refusal:
+    # Bindings are by name, and give somebody else access; Azure's roles are still those of the one before.
+    withheld = refusal is not None and refusal.reason == SUBJECT_NOT_APPROVED
+    if subject and (not refusal or withheld):
         findings += missing_cluster_roles(grant.cluster_roles, world.cluster_roles, "spec")
-        wanted = _children(grant, world, subject)
+        wanted = [] if withheld else _children(grant, world, subject)
         scope = place.namespace_scope(grant.meta.namespace or "")
         wishes = [
             _wish(WishedRole(f"spec.azureRoles[{index}]", role, scope), world.policy, place)
@@ -186,12 +189,12 @@ def _refusal(
     )
     if too_much:
         return too_much, too_much.severity is Severity.STALLED
-    if view.subject is None and view.withheld:
+    if view.withheld:
         message = (
             f"the subject of AccessPolicy {grant.policy} is somebody else now, so nothing is given until its "
             "removals are approved; see its condition SubjectReady"
         )
-        return _of_policy(Severity.STALLED, "SubjectNotApproved", message), True
+        return _of_policy(Severity.STALLED, SUBJECT_NOT_APPROVED, message), True
     if view.subject is None:
         message = f"waiting for AccessPolicy {grant.policy} to have its subject"
         # Whoever had the access before has it still.

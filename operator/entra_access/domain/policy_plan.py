@@ -64,7 +64,7 @@ def plan_policy(
             who = plan_directory_subject(policy, wish, world, known, put_in or Marks())
         case ServiceAccountSubject() as wish:
             who = plan_service_account(policy, wish, world)
-    if who.alone or who.subject is None:
+    if who.alone or who.withdrawn or who.subject is None:
         plan = _only(who, world, inventory)
     else:
         plan = _whole(policy, place, world, inventory, now, who, who.subject)

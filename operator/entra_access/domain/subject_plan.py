@@ -98,7 +98,7 @@ def plan_directory_subject(
             if other:
                 who.findings.append(other)
                 who.withdrawn = bool(principal.name) and principal.name.lower() in _names(wish, known)
-                who.subject = None if who.withdrawn else known
+                who.subject = known
             elif refusal:
                 who.findings.append(refusal)
                 who.subject = as_known
