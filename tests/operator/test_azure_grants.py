@@ -23,6 +23,7 @@ from support.scopes import (
     operator_may,
     personal,
 )
+from support.watching import in_the_rounds
 
 FINALIZER = "entra-access.dev/cleanup"
 CONNECT = at(AKS_USER)
@@ -331,10 +332,11 @@ def test_one_that_begins_to_want_a_far_one_while_the_other_goes(cluster: Cluster
 def test_a_policy_for_a_person_does_not_set_all_the_others_to_work(cluster: Cluster) -> None:
     """They have nothing to do with one another: when one goes, Azure is not asked about the rest."""
     others = [personal(cluster, azureRoles=[CONNECT]) for _ in range(5)]
-    for other in others:
-        other.ready()
     one = personal(cluster, azureRoles=[CONNECT])
-    one.ready()
+    for policy in (*others, one):
+        policy.ready()
+    for policy in (*others, one):
+        in_the_rounds(cluster, policy.who.id, policy.who.upn)
     since = last_request(cluster)
 
     one.delete()

@@ -25,6 +25,7 @@ from support.life import (
 from support.scopes import PODS, READER, WRITER, at, custom_role, namespace_scope, roles_of
 from support.subjects import answers, direct, token_config
 from support.trouble import clean_log
+from support.watching import in_the_rounds
 
 KEEP: dict[str, Any] = {"deletePolicy": "Keep"}
 CONNECT = at(AKS_USER)
@@ -152,6 +153,7 @@ def test_keeping_asks_nothing_of_entra_and_azure(cluster: Cluster) -> None:
     policy = new_policy(cluster, person(cluster), azureRoles=[CONNECT], clusterRoles=["view"], **KEEP)
     policy.ready()
     group = policy.group_id
+    in_the_rounds(cluster, group)
     for kind in ("graph", "arm"):
         cluster.azure.fault(kind=kind, status=503, count=None)
     since = last_request(cluster)
