@@ -281,6 +281,7 @@ def test_a_pass_that_waits_for_azure_over_the_end_does_not_keep_the_bindings(
     grant(mortal, namespace, policy.name, **spec)
     mortal.ready("ngrant", "work", namespace)
     gets(mortal, who, "list", "pods", namespace)
+    mortal.quiet(0.7)  # until the last list is too old to be used again
     mortal.azure.fault(kind="arm", delay_seconds=25, status=status)
     end = in_seconds(8)
 
