@@ -112,7 +112,8 @@ def drift_check(plan: Plan, applied: Applied, findings: Iterable[Finding], look:
     worst = next((finding for finding in blind if finding.severity is not Severity.WAITING), None)
     if not plan.compared and plan.inventory and worst is None:
         # What was made is not looked after until somebody acts.
-        worst = next((finding for finding in findings if finding.severity is Severity.STALLED), None)
+        stalled = (finding for finding in findings if finding.severity is Severity.STALLED)
+        worst = next((finding for finding in stalled if finding.reason != OBSERVE_ONLY), None)
     reason = worst.text if worst else look.blind
     looked = DRIFTED if left else (IN_SYNC if plan.compared else "")
     return DriftCheck(
