@@ -11,12 +11,13 @@ from entra_access.api.manifests import Manifests
 from entra_access.api.names import API_VERSION, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY
 from entra_access.domain.faults import Denied, Throttled, Unavailable
 from entra_access.domain.naming import assignment_id, binding_name
+from entra_access.domain.observed import Group, Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.preview import Preview, laid_over
 from entra_access.reconcile.proposal import Proposal, exit_code
 from unit.accounts import FIRST, PERSON, World, robot
-from unit.builders import AT, SCOPE
+from unit.builders import AT, SCOPE, guid
 from unit.office import Office
 from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID, assigned
 
@@ -392,3 +393,33 @@ def test_a_label_that_a_file_has_no_more_goes(applied: Any, labels: Body, wanted
     manifests.take_in("files.yaml", yaml.safe_dump(namespace("dev", **labels)))
     [manifest] = manifests.around
     assert laid_over(there, manifest, "labels") == wanted
+
+
+async def test_who_would_leave_a_group_that_is_taken_over_is_told(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has one member; all who are in the group already and are not that one go."""
+    there = Group(guid("theirs"), "", "appdev", "appdev", None)
+    strangers = [Principal(guid(f"u{n}"), "user", f"u{n}@contoso.com") for n in range(3)]
+    office.groups[there.id] = there
+    office.people += strangers
+    office.relations[there.id] = {"members": {one.id: one for one in strangers}, "owners": {}}
+    body = policy("appdev", {"user": ANNA}, azureRoles=[{"role": READER}])
+    body["spec"]["subject"]["group"]["adoptionPolicy"] = "Always"
+
+    async def named(_: str) -> tuple[Group, ...]:
+        return (there,)
+
+    monkeypatch.setattr(office, "groups_named", named)
+
+    found = await preview(office, body)
+
+    assert sorted(lines(found)["AccessPolicy appdev"]) == sorted(
+        [
+            f"adopt group appdev ({there.id})",
+            f"add {ANNA.lower()} to the members of group appdev",
+            f"assign Azure role {READER} at aks",
+            *(f"remove {one.name} from the members of group appdev" for one in strangers),
+        ]
+    )
+    assert exit_code(found) == 2

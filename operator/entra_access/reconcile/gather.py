@@ -182,8 +182,8 @@ class Gatherer:
             seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
             self._directory.principals(references, known),
         )
-        if wish.adoption is AdoptionPolicy.IF_IDENTICAL and group is None and isinstance(namesakes, tuple):
-            # What there is of one that may be taken over must be as it is wished for.
+        if adopting and group is None and isinstance(namesakes, tuple):
+            # Who is in one that may be taken over: they must be as wished for, or will leave.
             named = bool(policy.meta.annotation(ANNOTATION_ADOPT))
             first = candidate if named else next(iter(namesakes), None)
             live = first if isinstance(first, Group) else None

@@ -17,11 +17,13 @@ from entra_access.api.names import CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_resource
 from entra_access.api.resources import POLICY_MEMBER, Meta, NamespaceGrant
-from entra_access.api.status import read_status
+from entra_access.api.status import ADOPTED, Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import DefineRole
+from entra_access.domain.changes import AdoptGroup, DefineRole
 from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity, Throttled
+from entra_access.domain.group_plan import GROUP
+from entra_access.domain.observed import Group, PolicyWorld
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.planning import Planner, Resource
@@ -231,7 +233,38 @@ class Preview:
         except Fault as fault:
             return Plan(findings=(_unseen(fault, meta),))
         plan = await self._planner.named(self._planner.plan(resource, world, old, now))
+        taken = next((change for change in plan.changes if isinstance(change, AdoptGroup)), None)
+        if taken and isinstance(world, PolicyWorld):
+            plan = self._taken_over(taken, plan, resource, world, old, now)
         return replace(plan, findings=(*plan.findings, *self._afterwards(resource, plan)))
+
+    def _taken_over(
+        self,
+        taken: AdoptGroup,
+        plan: Plan,
+        resource: Resource,
+        world: PolicyWorld,
+        old: Status,
+        now: datetime,
+    ) -> Plan:
+        """What follows when the group is the policy's: whoever is in it and not in the file leaves it."""
+        named = (*_groups((world.candidate,)), *_groups(world.namesakes))
+        there = next((one for one in named if one.id == taken.group_id), None)
+        if there is None:
+            return plan
+        ours = replace(there, unique_name=taken.unique_name)
+        line = Item(System.ENTRA, GROUP, ours.display_name, ours.id, stamp(now), origin=ADOPTED)
+        then = self._planner.plan(
+            resource,
+            replace(world, group=ours, namesakes=(), candidate=None),
+            replace(old, inventory=(*old.inventory, line)),
+            now,
+        )
+        return replace(
+            then,
+            changes=(taken, *(change for change in then.changes if not isinstance(change, AdoptGroup))),
+            differences=(*plan.differences, *then.differences),
+        )
 
     def _afterwards(self, resource: Resource, plan: Plan) -> Iterable[Finding]:
         """What gives something to a group that another policy has to make waits for that."""
@@ -265,6 +298,10 @@ def _new_group(policy: str) -> str:
 
 def _next(version: str) -> str:
     return str(int(version) + 1)
+
+
+def _groups(seen: object) -> tuple[Group, ...]:
+    return tuple(one for one in seen if isinstance(one, Group)) if isinstance(seen, tuple) else ()
 
 
 def _unseen(fault: Fault, meta: Meta) -> Finding:
