@@ -11,6 +11,7 @@ from support.life import AKS_USER, Person, Policy, gets, last_request, new_polic
 from support.scopes import at, roles_of
 from support.subjects import Direct, application, direct
 from support.trouble import clean_log
+from support.watching import in_the_rounds
 
 APPROVE = "entra-access.dev/approve-removals"
 WAITS = "RemovalsNeedApproval"
@@ -131,6 +132,7 @@ def test_more_than_half_wait_until_the_printed_command_is_run(cluster: Cluster) 
     old = [person(cluster) for _ in range(3)]
     policy = new_policy(cluster, *old, clusterRoles=["view"])
     policy.ready()
+    in_the_rounds(cluster, policy.group_id)  # or it is looked at between two of them
     new = [replaced(cluster, one) for one in old[:2]]
 
     look(policy)
@@ -164,6 +166,7 @@ def test_an_approval_of_a_generation_is_for_that_spec(cluster: Cluster) -> None:
     old = [person(cluster) for _ in range(2)]
     policy = new_policy(cluster, *old)
     generation = policy.ready()["metadata"]["generation"]
+    in_the_rounds(cluster, policy.group_id)  # or it is looked at between two of them
     new = [replaced(cluster, one) for one in old]
     look(policy)
     waits(policy)
@@ -184,6 +187,7 @@ def test_a_new_spec_is_no_approval(cluster: Cluster) -> None:
     old = [person(cluster) for _ in range(3)]
     policy = new_policy(cluster, *old)
     policy.ready()
+    in_the_rounds(cluster, policy.group_id)  # or it is looked at between two of them
     new = [replaced(cluster, one) for one in old]
     look(policy)
     waits(policy)
@@ -201,6 +205,7 @@ def test_owners_wait_too(cluster: Cluster) -> None:
     old = [person(cluster) for _ in range(2)]
     policy = new_policy(cluster, person(cluster), group={"owners": [one.ref for one in old]})
     policy.ready()
+    in_the_rounds(cluster, policy.group_id)  # or it is looked at between two of them
     new = [replaced(cluster, one) for one in old]
 
     look(policy)
