@@ -1,6 +1,5 @@
 """The preview in memory: files laid over what is there, then the plan of every pass."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from entra_access.domain.naming import assignment_id, binding_name
 from entra_access.domain.observed import Group, Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
-from entra_access.reconcile.preview import Preview, laid_over
+from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import Proposal, exit_code
 from unit.accounts import FIRST, PERSON, World, robot
 from unit.builders import AT, SCOPE, guid
@@ -371,28 +370,6 @@ async def test_a_pause_that_is_too_long_is_not(office: Office) -> None:
     office.faults = {"group": Throttled("slowly", retry_after=3600.0)}
     [found] = await preview(office, policy())
     assert found.incomplete
-
-
-@pytest.mark.parametrize(
-    ("applied", "labels", "wanted"),
-    [
-        ({"team": "a", "tier": "x"}, {"team": "a"}, {"theirs": "y", "team": "a"}),
-        ({"team": "a"}, {}, {"theirs": "y", "tier": "x"}),
-        ({}, {"team": "b"}, {"theirs": "y", "tier": "x", "team": "b"}),
-        (None, {}, {"theirs": "y", "tier": "x", "team": "a"}),
-        ("nonsense", {}, {"theirs": "y", "tier": "x", "team": "a"}),
-    ],
-    ids=["one is taken out", "the last is taken out", "changed", "never applied", "not readable"],
-)
-def test_a_label_that_a_file_has_no_more_goes(applied: Any, labels: Body, wanted: Body) -> None:
-    """As kubectl apply does it; what others have put there stays."""
-    said = json.dumps({"metadata": {"labels": applied}}) if isinstance(applied, dict) else applied
-    there: Body = {"labels": {"theirs": "y", "tier": "x", "team": "a"}}
-    there |= {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": said}} if said else {}
-    manifests = Manifests()
-    manifests.take_in("files.yaml", yaml.safe_dump(namespace("dev", **labels)))
-    [manifest] = manifests.around
-    assert laid_over(there, manifest, "labels") == wanted
 
 
 async def test_who_would_leave_a_group_that_is_taken_over_is_told(
