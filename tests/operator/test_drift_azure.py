@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pytest
 
 from entra_sandbox import seed
+from entra_sandbox.hands import Hands
 from support.azure import AKS_READER, AKS_WRITER
 from support.cluster import Body, Cluster, eventually
-from support.drift import Hand, at_rest, drift_of, hand, item, plain, quickly, states, tells, told
+from support.drift import at_rest, drift_of, item, plain, quickly, states, tells, told
 from support.life import AKS_USER, ceiling, condition_of
 from support.scopes import (
     PODS,
@@ -42,10 +43,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def admin(quick: Cluster) -> Iterator[Hand]:
+def admin(quick: Cluster) -> Hands:
     """Somebody else, who may do everything."""
-    with hand(quick) as somebody:
-        yield somebody
+    return Hands(quick.azure)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Team:
 
     cluster: Cluster
     policy: Personal
-    admin: Hand
+    admin: Hands
 
     @property
     def custom(self) -> str:
@@ -85,7 +85,7 @@ class Team:
 
 
 @pytest.fixture
-def team(quick: Cluster, admin: Hand) -> Team:
+def team(quick: Cluster, admin: Hands) -> Team:
     """One that is in place."""
     policy = personal(quick)
     found = Team(quick, policy, admin)
@@ -99,7 +99,7 @@ def team(quick: Cluster, admin: Hand) -> Team:
     return found
 
 
-Edit = Callable[[Team], None]
+Edit = Callable[[Team], object]
 Items = Callable[[Team, str], list[Body]]
 
 
@@ -128,17 +128,16 @@ def defined(field: str, expected: str, found: str) -> Items:
 
 def permitting(*actions: str) -> Edit:
     """Change what the custom role is for."""
-    block = {"actions": [], "notActions": [], "dataActions": list(actions), "notDataActions": []}
-    return lambda team: team.admin.redefine(team.role(team.custom), permissions=[block])
+    return lambda team: team.admin.change_role(team.custom, data_actions=actions)
 
 
 EDITS: dict[str, tuple[Edit, Items]] = {
     "condition": (
-        lambda team: team.admin.change(team.assignment(), condition=READ_ONLY, conditionVersion="2.0"),
+        lambda team: team.admin.change_assignment(team.assignment()["id"], condition=READ_ONLY),
         on_assignment("condition", lambda _: "none", READ_ONLY),
     ),
     "description": (
-        lambda team: team.admin.change(team.assignment(), description="mine now"),
+        lambda team: team.admin.change_assignment(team.assignment()["id"], description="mine now"),
         on_assignment("description", note, "mine now"),
     ),
     "what the custom role is for": (
@@ -146,28 +145,22 @@ EDITS: dict[str, tuple[Edit, Items]] = {
         defined("dataActions", f"{PODS}/delete".lower(), f"{PODS}/delete, {PODS}/write".lower()),
     ),
     "what the custom role is said to be": (
-        lambda team: team.admin.redefine(team.role(team.custom), description="by another hand"),
+        lambda team: team.admin.change_role(team.custom, description="by another hand"),
         defined("description", "wished", "by another hand"),
     ),
 }
 DELETIONS: dict[str, tuple[Edit, Items]] = {
     "assignment": (
-        lambda team: team.admin.delete(team.assignment()["id"]),
+        lambda team: team.admin.unassign(team.assignment()["id"]),
         on_assignment("", lambda _: "present", "deleted"),
     ),
     "custom role": (
-        lambda team: team.admin.delete(spare_id(team)),
+        lambda team: team.admin.delete_role(team.spare),
         lambda team, action: [
             item("Azure", f"RoleDefinition {team.spare}", "", "present", "deleted", action)
         ],
     ),
 }
-
-
-def spare_id(team: Team) -> str:
-    """The ARM id of the custom role that nobody has."""
-    name = team.role(team.spare)["name"]
-    return f"{seed.RESOURCE_GROUP}/providers/Microsoft.Authorization/roleDefinitions/{name}"
 
 
 @pytest.mark.parametrize("case", [*EDITS, *DELETIONS])
@@ -182,12 +175,12 @@ def test_a_change_is_put_right_and_told(team: Team, case: str) -> None:
     assert team.world() == before
     drift = body["status"]["drift"]
     assert (drift["corrected"], drift["total"]) == (1, 1)
-    assert drift["items"][0].get("changedBy") == (team.admin.upn if case in EDITS else None)
+    assert drift["items"][0].get("changedBy") == (team.admin.who if case in EDITS else None)
     assert drift["items"][0]["since"]
     assert states(body, "Ready", "Drifted", "Warning") == [("True", "InPlace"), ("", ""), ("", "")]
     messages = eventually(lambda: told(team.cluster, team.policy.name), "an event")
     assert len(messages) == 1
-    assert (f"by {team.admin.upn}" in messages[0]) is (case in EDITS)
+    assert (f"by {team.admin.who}" in messages[0]) is (case in EDITS)
     at_rest(team.cluster)
 
 
@@ -215,7 +208,7 @@ def test_who_observes_is_told_and_nothing_is_touched(team: Team, case: str) -> N
     assert team.world() == before
 
 
-def test_an_assignment_of_a_grant_comes_back(quick: Cluster, admin: Hand) -> None:
+def test_an_assignment_of_a_grant_comes_back(quick: Cluster, admin: Hands) -> None:
     """It is told of where it belongs: on the grant, and not on its policy."""
     namespace = quick.namespace()
     policy = personal(quick, grants={**ceiling("view"), "azureRoles": [READER]})
@@ -225,7 +218,7 @@ def test_an_assignment_of_a_grant_comes_back(quick: Cluster, admin: Hand) -> Non
     scope = namespace_scope(quick, namespace)
     ours = quick.azure.assignments(policy.who.id, scope)
 
-    admin.delete(ours[0]["id"])
+    admin.unassign(ours[0]["id"])
 
     words = f"RoleAssignment {READER} at namespace {namespace}"
     back = item("Azure", words, "", "present", "deleted", CORRECTED)
@@ -251,10 +244,10 @@ def test_what_nobody_declared_is_told_of_and_left_alone(team: Team, where: str) 
     place = PLACE if where == "cluster" else f"at namespace {namespace}"
     since = last_entry(team.cluster)
 
-    theirs = team.admin.assign(team.policy.who.id, AKS_WRITER, scope, description="for a while")
+    theirs = team.admin.assign(team.policy.who.id, AKS_WRITER, scope, description="for a while")["id"]
 
     body = tells(team.cluster, team.policy.name, "Drifted", foreign(WRITER, place, REPORTED))
-    assert body["status"]["drift"]["items"][0]["changedBy"] == team.admin.upn
+    assert body["status"]["drift"]["items"][0]["changedBy"] == team.admin.who
     assert states(body, "Ready", "Drifted") == [("True", "InPlace"), ("True", "ForeignAccess")]
     assert condition_of(body, "Ready")["message"].endswith("; see condition Drifted")
     assert WRITER in condition_of(body, "Drifted")["message"]
@@ -262,7 +255,7 @@ def test_what_nobody_declared_is_told_of_and_left_alone(team: Team, where: str) 
     at_rest(team.cluster)
     assert arm_writes(team.cluster, since, team.policy.who.id) == [f"PUT {theirs}"]
 
-    team.admin.delete(theirs)
+    team.admin.unassign(theirs)
     body = tells(team.cluster, team.policy.name, "InSync")
     assert states(body, "Ready", "Drifted") == [("True", "InPlace"), ("", "")]
     at_rest(team.cluster)
@@ -282,7 +275,7 @@ def test_what_nobody_declared_is_removed_where_the_policy_says_so(team: Team, wh
 
     gone = foreign(WRITER, place, CORRECTED)
     body = tells(team.cluster, team.policy.name, "InSync", gone)
-    assert body["status"]["drift"]["items"][0]["changedBy"] == team.admin.upn
+    assert body["status"]["drift"]["items"][0]["changedBy"] == team.admin.who
     assert team.world() == before
 
     team.admin.assign(team.policy.who.id, AKS_READER, scope)
@@ -315,21 +308,21 @@ def test_what_a_person_has_above_the_cluster_is_their_own(team: Team) -> None:
 
 
 def test_what_a_group_of_ours_has_above_the_cluster_is_told_and_never_removed(
-    quick: Cluster, admin: Hand
+    quick: Cluster, admin: Hands
 ) -> None:
     """Such a group is there for this access only; but what lies above the cluster is not for it to say."""
     name = quick.unique("above")
     quick.policy(name, {"foreignAssignments": "Remove"})
     group = quick.ready("apol", name)["status"]["subject"]["objectId"]
 
-    theirs = admin.assign(group, AKS_WRITER, seed.RESOURCE_GROUP)
+    theirs = admin.assign(group, AKS_WRITER, seed.RESOURCE_GROUP)["id"]
 
     place = f"at resourceGroup {seed.RESOURCE_GROUP.rpartition('/')[2]}"
     body = tells(quick, name, "Drifted", foreign(WRITER, place, REPORTED))
     assert states(body, "Ready", "Drifted") == [("True", "InPlace"), ("True", "ForeignAccess")]
     at_rest(quick)
     assert roles_of(quick, group) == [(WRITER, seed.RESOURCE_GROUP)]
-    admin.delete(theirs)
+    admin.unassign(theirs)
     tells(quick, name, "InSync")
 
 
@@ -347,8 +340,8 @@ def test_several_in_one_round(team: Team) -> None:
     DELETIONS["custom role"][0](team)
     DELETIONS["assignment"][0](team)
     EDITS["what the custom role is said to be"][0](team)
-    team.admin.change(team.assignment(team.custom), description="mine now")
-    theirs = team.admin.assign(team.policy.who.id, AKS_WRITER, seed.CLUSTER_ID)
+    team.admin.change_assignment(team.assignment(team.custom)["id"], description="mine now")
+    theirs = team.admin.assign(team.policy.who.id, AKS_WRITER, seed.CLUSTER_ID)["id"]
 
     body = tells(team.cluster, team.policy.name, "Drifted", *expected)
     assert body["status"]["drift"]["corrected"] == 4

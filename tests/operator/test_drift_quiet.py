@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from entra_sandbox import seed
+from entra_sandbox.hands import Hands
 from support.azure import AKS_WRITER
 from support.cluster import Body, Cluster, eventually, running
-from support.drift import drift_of, hand, settles
+from support.drift import drift_of, settles
 from support.life import AKS_USER, READ_PODS, Policy, ceiling, events, made_for, patch, person
-from support.scopes import PODS, READER, custom_role, last_entry
+from support.scopes import PODS, READER, last_entry
 from support.trouble import clean_log, policies
 
 KINDS = ("put-right", "reported", "anew", "observing", "additive")
@@ -62,37 +63,36 @@ def meddle(cluster: Cluster) -> None:
     teams = {name: team(cluster, name) for name in KINDS if name != "additive"}
     teams["additive"] = team(cluster, "additive", membership="Additive")
     teams["observing"][0].update(mode="Observe")
-    with hand(cluster) as admin:
-        for name in ("put-right", "observing", "additive"):
-            policy, namespace = teams[name]
-            group = policy.entra()
-            stranger = person(cluster, "stranger").id
-            cluster.azure.change_group(
-                group["id"],
-                displayName=f"{name} renamed",
-                mailNickname="other",
-                description="by another hand",
-                addMembers=[stranger],
-                removeMembers=group["members"][:1],
-                addOwners=[stranger],
-                removeOwners=group["owners"],
-            )
-            there = {one["roleName"]: one for one in cluster.azure.assignments(group["id"])}
-            admin.delete(there[AKS_USER]["id"])
-            admin.change(there[f"custom of {name}"], description="mine now")
-            role = custom_role(cluster, f"custom of {name}")
-            assert role is not None
-            admin.redefine(role, description="by another hand")
-            for body in [*made_for(cluster, name), *made_for(cluster, "work", namespace)]:
-                where = ("-n", namespace) if "namespace" in body["metadata"] else ()
-                if body["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
-                    patch(cluster, body["kind"].lower(), body["metadata"]["name"], {"subjects": []}, *where)
-        policy, namespace = teams["reported"]
-        admin.assign(policy.group_id, AKS_WRITER, seed.CLUSTER_ID)
-        admin.assign(policy.group_id, AKS_WRITER, seed.RESOURCE_GROUP)
-        bind = ("--clusterrole=edit", f"--group={policy.group_id}", "-n", namespace)
-        cluster.kubectl("create", "rolebinding", "shadow", *bind)
-        cluster.azure.purge_group(teams["anew"][0].group_id)
+    admin = Hands(cluster.azure)
+    for name in ("put-right", "observing", "additive"):
+        policy, namespace = teams[name]
+        group = policy.entra()
+        stranger = person(cluster, "stranger").id
+        cluster.azure.change_group(
+            group["id"],
+            displayName=f"{name} renamed",
+            mailNickname="other",
+            description="by another hand",
+            addMembers=[stranger],
+            removeMembers=group["members"][:1],
+            addOwners=[stranger],
+            removeOwners=group["owners"],
+        )
+        there = {one["roleName"]: one for one in cluster.azure.assignments(group["id"])}
+        admin.unassign(there[AKS_USER]["id"])
+        admin.change_assignment(there[f"custom of {name}"]["id"], description="mine now")
+        admin.change_role(f"custom of {name}", description="by another hand")
+        for body in [*made_for(cluster, name), *made_for(cluster, "work", namespace)]:
+            where = ("-n", namespace) if "namespace" in body["metadata"] else ()
+            if body["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
+                patch(cluster, body["kind"].lower(), body["metadata"]["name"], {"subjects": []}, *where)
+    policy, namespace = teams["reported"]
+    admin.assign(policy.group_id, AKS_WRITER, seed.CLUSTER_ID)
+    admin.assign(policy.group_id, AKS_WRITER, seed.RESOURCE_GROUP)
+    bind = ("--clusterrole=edit", f"--group={policy.group_id}", "-n", namespace)
+    cluster.kubectl("create", "rolebinding", "shadow", *bind)
+    cluster.azure.purge_group(teams["anew"][0].group_id)
+
     for name, least in (("put-right", 11), ("additive", 9), ("anew", 1)):
         has_corrected(cluster, name, least)
     for name, least in (("reported", 3), ("observing", 11)):

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from entra_sandbox.hands import Hands
 from entra_sandbox.odata import read_token
 from support.azure import AKS_WRITER
 from support.cluster import API, Body, Cluster, eventually, running
-from support.drift import Hand, hand, item, tells
+from support.drift import item, tells
 from support.life import AKS_USER, person
 from support.scopes import PODS, READER, WRITER, last_entry, roles_of
 from support.trouble import clean_log, groups_of, is_ready, policies
@@ -111,10 +112,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Many]:
 
 
 @pytest.fixture(scope="module")
-def admin(many: Many) -> Iterator[Hand]:
+def admin(many: Many) -> Hands:
     """Somebody else, who may do everything."""
-    with hand(many.cluster) as somebody:
-        yield somebody
+    return Hands(many.cluster.azure)
 
 
 def test_at_rest_a_round_is_one_walk_over_the_list_and_a_question_for_fifty_groups(many: Many) -> None:
@@ -177,13 +177,13 @@ def questions_before(many: Many, since: int, about: str) -> int:
     raise AssertionError("nobody acted")
 
 
-def test_a_deleted_assignment_costs_the_calls_of_its_policy(many: Many, admin: Hand) -> None:
+def test_a_deleted_assignment_costs_the_calls_of_its_policy(many: Many, admin: Hands) -> None:
     """Likewise, of Azure."""
     group = many.group(9)
     ours = next(a for a in many.cluster.azure.assignments(group["id"]) if a["roleName"] == READER)
     since = last_entry(many.cluster)
 
-    admin.delete(ours["id"])
+    admin.unassign(ours["id"])
 
     place = f"at {many.cluster.stack.cluster_id.rpartition('/')[2]}"
     deleted = item("Azure", f"RoleAssignment {READER} {place}", "", "present", "deleted", "Corrected")
@@ -201,12 +201,12 @@ def test_a_deleted_assignment_costs_the_calls_of_its_policy(many: Many, admin: H
     assert [role for role, _ in roles_of(many.cluster, group["id"])] == sorted(ROLES)
 
 
-def test_what_nobody_declared_costs_the_calls_of_its_policy(many: Many, admin: Hand) -> None:
+def test_what_nobody_declared_costs_the_calls_of_its_policy(many: Many, admin: Hands) -> None:
     """It is told of by the policy of that subject, and nobody else looks."""
     group = many.group(11)
     since = last_entry(many.cluster)
 
-    theirs = admin.assign(group["id"], AKS_WRITER, many.cluster.stack.cluster_id)
+    theirs = admin.assign(group["id"], AKS_WRITER, many.cluster.stack.cluster_id)["id"]
 
     place = f"at {many.cluster.stack.cluster_id.rpartition('/')[2]}"
     foreign = item("Azure", f"RoleAssignment {WRITER} {place}", "", "absent", "present", "Reported")
@@ -216,8 +216,9 @@ def test_what_nobody_declared_costs_the_calls_of_its_policy(many: Many, admin: H
     others = many.others(since)
     assert [one for one in others if not any(name in one for name in own)] == []
     assert len([one for one in others if "/users/" in one]) <= 1, "who it was"
-    assert len(others) <= 1 + PASSES * 3 + 1, others
-    admin.delete(theirs)
+    theirs_calls = len(many.cluster.azure.journal(since=since, caller=admin.object_id, kind="arm"))
+    assert len(others) <= theirs_calls + PASSES * 3 + 1, others
+    admin.unassign(theirs)
     tells(many.cluster, many.name(11), "InSync")
     many.settle()
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from entra_sandbox import seed
+from entra_sandbox.hands import Hands
 from support.cluster import Body, Cluster, eventually
-from support.drift import Hand, at_rest, drift_of, hand, item, quickly, settles, states, tells
+from support.drift import at_rest, drift_of, item, quickly, settles, states, tells
 from support.life import AKS_USER, Person, Policy, ceiling, made_for, new_policy, person
 from support.scopes import PLAIN_READER, PODS, READER, namespace_scope, operator_may, roles_of
 from support.trouble import clean_log
@@ -33,10 +34,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def admin(quick: Cluster) -> Iterator[Hand]:
+def admin(quick: Cluster) -> Hands:
     """Somebody else, who may do everything."""
-    with hand(quick) as somebody:
-        yield somebody
+    return Hands(quick.azure)
 
 
 @dataclass
@@ -240,11 +240,11 @@ def test_what_was_changed_while_nothing_could_be_seen_is_put_right_after(team: T
     at_rest(team.cluster)
 
 
-def test_what_was_reported_stays_reported_while_it_cannot_be_seen(team: Team, admin: Hand) -> None:
+def test_what_was_reported_stays_reported_while_it_cannot_be_seen(team: Team, admin: Hands) -> None:
     """What nobody declared is neither forgotten nor told anew, with the time since when it is so."""
     theirs = admin.assign(
         team.policy.group_id, seed.RBAC_ADMINISTRATOR, namespace_scope(team.cluster, team.namespace)
-    )
+    )["id"]
     role = "Role Based Access Control Administrator"
     foreign = item(
         "Azure", f"RoleAssignment {role} at namespace {team.namespace}", "", "absent", "present", "Reported"
@@ -258,7 +258,7 @@ def test_what_was_reported_stays_reported_while_it_cannot_be_seen(team: Team, ad
 
     body = tells(team.cluster, team.policy.name, "Drifted", foreign)
     assert body["status"]["drift"]["items"] == items
-    admin.delete(theirs)
+    admin.unassign(theirs)
     tells(team.cluster, team.policy.name, "InSync")
 
 

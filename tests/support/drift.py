@@ -1,20 +1,14 @@
-"""What the tests of drift in Entra and Azure share: what a status says of it, and other hands in Azure."""
+"""What the tests of drift in Entra and Azure share: what a status says of it."""
 
 import json
-import ssl
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from entra_sandbox import seed
-from support.azure import AUTHORIZATION, Caller
 from support.cluster import Body, Cluster, eventually, running
 from support.life import condition_of, events
+from support.watching import comes_to_rest
 
 
 @contextmanager
@@ -83,54 +77,10 @@ def states(body: Body, *kinds: str) -> list[tuple[str, str]]:
 
 def settles(cluster: Cluster) -> None:
     """Wait until nothing is written for a round: neither to Azure nor to Kubernetes."""
-    eventually(lambda: cluster.quiet(1.5) == ([], False), "it has come to rest", 40)
+    comes_to_rest(cluster, 1.5, 40)
 
 
 def at_rest(cluster: Cluster, seconds: float = 3.0) -> None:
     """Nothing is written any more, over some rounds."""
     settles(cluster)
     assert cluster.quiet(seconds) == ([], False)
-
-
-@dataclass(frozen=True)
-class Hand:
-    """A person who may do everything in Azure, and speaks to ARM with a token of their own."""
-
-    upn: str
-    caller: Caller
-
-    def assign(self, principal: str, role: str, scope: str, name: str = "", **fields: Any) -> str:
-        """Assign a role, by its GUID, or change the assignment of that name. Returns its ARM id."""
-        answer = self.caller.assign(principal, role, scope, name=name or str(uuid.uuid4()), **fields)
-        answer.raise_for_status()
-        return str(answer.json()["id"])
-
-    def change(self, assignment: Body, **fields: Any) -> None:
-        """Change an assignment, as the sandbox has it."""
-        kept = {key: assignment[key] for key in ("description",) if assignment[key]}
-        self.assign(
-            assignment["principalId"],
-            assignment["role"],
-            assignment["scope"],
-            name=assignment["name"],
-            **kept | fields,
-        )
-
-    def delete(self, arm_id: str) -> None:
-        """Delete a role assignment or a custom role."""
-        self.caller.arm("DELETE", arm_id).raise_for_status()
-
-    def redefine(self, role: Body, **changes: Any) -> None:
-        """Change a custom role, as the sandbox has it."""
-        path = f"{seed.RESOURCE_GROUP}/{AUTHORIZATION}/roleDefinitions/{role['name']}"
-        properties = self.caller.arm("GET", path).raise_for_status().json()["properties"]
-        self.caller.arm("PUT", path, {"properties": properties | changes}).raise_for_status()
-
-
-@contextmanager
-def hand(cluster: Cluster, upn: str = seed.ADMIN) -> Iterator[Hand]:
-    """Have a person who may do everything in Azure: the sandbox's administrator."""
-    client = cluster.azure
-    context = ssl.create_default_context(cafile=client.ca)
-    with httpx.Client(base_url=client.url, verify=context, timeout=30, trust_env=False) as http:
-        yield Hand(upn, Caller(http, client.token_of(upn, audience=client.url)))

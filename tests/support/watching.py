@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from support.cluster import API, Body, Cluster, eventually
+from support.cluster import API, DEADLINE, Body, Cluster, eventually
 from support.life import (
     AKS_USER,
     Person,
@@ -157,9 +157,9 @@ def drift_of(body: Body) -> Body:
     return found
 
 
-def comes_to_rest(cluster: Cluster, seconds: float) -> None:
+def comes_to_rest(cluster: Cluster, seconds: float, within: float = DEADLINE) -> None:
     """Wait until for so long nothing is written, neither to Azure nor to Kubernetes."""
-    eventually(lambda: cluster.quiet(seconds) == ([], False), "it has come to rest")
+    eventually(lambda: cluster.quiet(seconds) == ([], False), "it has come to rest", within)
 
 
 def in_the_rounds(cluster: Cluster, subject: str, *names: str) -> None:
