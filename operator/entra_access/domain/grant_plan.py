@@ -80,7 +80,6 @@ def plan_grant(
         children = plan_children(wanted, world.children, inventory, adoption=adoption, keep=keep)
     roles = plan_assignments(wishes, subject, grant.meta, place, world, inventory, adoption)
     findings += roles.findings
-    policy = world.policy.policy if world.policy else None
     if subject and policy and not refusal:
         of_policy = policy.azure_roles
         findings += grant_warnings(

@@ -94,7 +94,8 @@ class Applier:
         applied = Applied(held=list(held))
         waiting = {id(change) for change in applied.held}
         for change in plan.changes:
-            if id(change) in waiting and isinstance(change, CreateGroup | RestoreGroup | AdoptGroup):
+            first = isinstance(change, CreateGroup | RestoreGroup | AdoptGroup)
+            if first and id(change) in waiting:
                 break
             if id(change) in waiting or self._must_wait(change, plan, applied):
                 continue
@@ -105,7 +106,7 @@ class Applier:
                 applied.findings.append(self._finding(fault, change, now))
                 if isinstance(fault, Taken) and isinstance(change, ApplyChild):
                     await self._unbind(change.child, applied)
-                if isinstance(change, CreateGroup | RestoreGroup | AdoptGroup):
+                if first:
                     break
             else:
                 applied.done.append(change)

@@ -196,7 +196,7 @@ class WatchCache:
         """The policies whose subjects have these object ids."""
         lower = {one.lower() for one in ids}
         return {
-            Key(POLICY.kind, None, view.name)
+            self.policy_key(view.name)
             for view in self._views.values()
             if view.subject and view.subject.object_id.lower() in lower
         }
@@ -352,7 +352,7 @@ class WatchCache:
         return policies | self._grants_by_namespace.get(meta["name"], set())
 
     def _policies_for(self, names: set[str]) -> set[Key]:
-        return {Key(POLICY.kind, None, name) for name in names if name in self._views}
+        return {self.policy_key(name) for name in names if name in self._views}
 
     def _put_cluster_role(self, body: Body) -> set[Key]:
         meta = body["metadata"]

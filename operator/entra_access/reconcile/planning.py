@@ -55,7 +55,7 @@ class Planner:
         if self._modes.read_only:
             return Mode.OBSERVE
         name = key.name if key.kind == POLICY.kind else policy_of(self._cache.resource(key) or {})
-        policy = self._cache.resource(Key(POLICY.kind, None, name)) or {}
+        policy = self._cache.resource(self._cache.policy_key(name)) or {}
         # Of a spec that cannot be read it counts too.
         wished = (policy.get("spec") or {}).get("mode")
         return next((mode for mode in Mode if mode.value == wished), self._modes.default)

@@ -80,7 +80,11 @@ class Remover:
         return next((one for one in AdoptionPolicy if one.value == wished), AdoptionPolicy.NEVER)
 
     def _policy(self, body: Body) -> Body | None:
-        return body if read_meta(body).kind is POLICY else self._cache.resource(_policy_key(policy_of(body)))
+        return (
+            body
+            if read_meta(body).kind is POLICY
+            else self._cache.resource(self._cache.policy_key(policy_of(body)))
+        )
 
     async def remove(self, body: Body) -> Next:
         """Take away all that a resource made, or let go of it, and then let the resource go."""
@@ -142,7 +146,7 @@ class Remover:
             # Another policy that has taken over the same role at the same moment has it to put right.
             for guid, policy in self._cache.definition_owners(self._place, meta.name).items():
                 if guid in defined:
-                    self._tell(_policy_key(policy))
+                    self._tell(self._cache.policy_key(policy))
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in (self._cache.azure_claims.holders(taken) | applied.concerned) - {key_of(meta)}:
             self._tell(key)
@@ -223,10 +227,6 @@ def held(meta: Meta) -> Finding:
 
 def _spec(policy: Body | None) -> Mapping[str, Any]:
     return (policy or {}).get("spec") or {}
-
-
-def _policy_key(name: str) -> Key:
-    return Key(POLICY.kind, None, name)
 
 
 def _words(line: Item) -> str:
