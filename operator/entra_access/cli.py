@@ -38,9 +38,10 @@ from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.planning import Modes, Planner
-from entra_access.reconcile.preview import Preview, unknown_to
+from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import FAILED, Proposal, all_words, exit_code
 from entra_access.reconcile.reconciler import Reconciler
+from entra_access.reconcile.rehearsal import unknown_to
 from entra_access.reconcile.role_ids import MISSING_SECONDS
 from entra_access.reconcile.sweeps import Sweeps
 from entra_access.settings import SettingError, Settings, read_settings
@@ -151,7 +152,11 @@ async def _preview(settings: Settings, manifests: Manifests) -> list[Proposal]:
         gatherer = Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster)
         planner = Planner(place, cache, gatherer, Modes(settings.mode))
         kinds = {kind: selector_of(kind) for kind in WATCHED}
-        return await Preview(kubernetes, cache, planner, kinds, lambda: datetime.now(UTC)).look(manifests)
+        preview = Preview(kubernetes, cache, planner, kinds, lambda: datetime.now(UTC))
+        proposals = await preview.look(manifests)
+        for line in preview.not_asked:
+            print(f"entra-access: {line}", file=sys.stderr)
+        return proposals
 
 
 def _place(settings: Settings, owner_id: str) -> Place:

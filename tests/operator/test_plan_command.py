@@ -113,6 +113,42 @@ def test_an_edited_file_is_told_and_then_done(still: Cluster, teams: list[Team])
     then_done(still, said, edited, *files)
 
 
+def test_a_policy_that_comes_back_is_told_with_what_follows_its_group(still: Cluster) -> None:
+    """The deleted group is restored and given all. Who is in it nobody can know before."""
+    back = settle(still, 1)[0]
+    group = still.group(back.name)
+    assert group is not None
+    with working(still):
+        still.kubectl("delete", "ngrant", "work", "-n", back.namespace)
+        still.kubectl("delete", "apol", back.name)
+    assert still.group(back.name) is None
+    files = (back.policy(), back.grant())
+
+    said = plan(still, *files)
+
+    assert said.code == 2
+    policy, grant = (said.values[name] for name in back.names)
+    texts = said.texts(back.names[0])
+    assert texts[0] == f"restore deleted group {back.name} ({group['id']})"
+    assert f"assign Azure role {AKS_USER} at aks-demo" in texts
+    assert not [text for text in texts if "members" in text or "owners" in text]
+    assert policy["subject"]["objectId"] == group["id"]
+    then = (
+        "members and owners that the policy does not name leave it then, "
+        "and whoever the policy names and is missing is added then"
+    )
+    assert [one["message"] for one in policy["findings"]] == [
+        f"who is in group {back.name} is known when it is restored: {then}"
+    ]
+    assert findings(grant) == ["SubjectNotReady"]
+    assert {one["action"] for one in grant["changes"]} == {"create"}
+    assert len(grant["changes"]) == 4
+    renamed = {**files[0]["spec"]["subject"]["group"], "displayName": f"{back.name}-again"}
+    texts = plan(still, back.policy(subject={"group": renamed})).texts(back.names[0])
+    assert f"Group {back.name}-again: displayName is {back.name}, and will be {back.name}-again" in texts
+    then_done(still, said, back, *files)
+
+
 def test_drift_is_told_with_who_did_it_and_then_put_right(still: Cluster, teams: list[Team]) -> None:
     """In all three systems, while no operator runs."""
     drifted = teams[1]

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from entra_sandbox import seed
 from support.cluster import API, Body, Cluster
-from support.plans import WRITER, Team, findings, plan, write
+from support.plans import WRITER, Team, findings, pipeline, plan, write
 from support.subjects import application
-
-RBAC_API = "rbac.authorization.k8s.io"
 
 
 @pytest.fixture(autouse=True)
@@ -115,35 +112,12 @@ def test_who_may_not_look_is_told_so(still: Cluster, settled: Team) -> None:
     assert "may not" in said.err
 
 
-READERS = ("Group.Read.All", "User.Read.All", "Application.Read.All")
-LOOKED_AT = {
-    "": ["namespaces", "serviceaccounts"],
-    "entra-access.dev": ["accesspolicies", "namespacegrants"],
-    RBAC_API: ["roles", "rolebindings", "clusterroles", "clusterrolebindings"],
-}
-
-
 def test_it_needs_to_read_and_nothing_more(still: Cluster, settled: Team) -> None:
-    """The identity of a pipeline: no permission in Graph, Azure or Kubernetes lets it write anything."""
-    pipeline = application(still, "pipeline", appRoles=list(READERS), secret="of-the-pipeline")
-    still.azure.assign(pipeline.upn, "Reader", seed.SUBSCRIPTION)
-    rules = [
-        {"apiGroups": [group], "resources": resources, "verbs": ["get", "list"]}
-        for group, resources in LOOKED_AT.items()
-    ]
-    named = {"apiVersion": f"{RBAC_API}/v1", "metadata": {"name": "preview"}}
-    subject = {"apiGroup": RBAC_API, "kind": "User", "name": pipeline.id}
-    ref = {"apiGroup": RBAC_API, "kind": "ClusterRole", "name": "preview"}
-    still.apply(
-        {**named, "kind": "ClusterRole", "rules": rules},
-        {**named, "kind": "ClusterRoleBinding", "roleRef": ref, "subjects": [subject]},
-    )
-    environment = {
-        "AZURE_CLIENT_ID": pipeline.upn,
-        "AZURE_CLIENT_SECRET": "of-the-pipeline",
-        "AZURE_FEDERATED_TOKEN_FILE": "",
-        "KUBECONFIG": str(still.stack.kubeconfig_of(pipeline.upn)),
-    }
+    """The identity of a pipeline: no permission in Graph, Azure or Kubernetes lets it write anything.
+
+    So it may not ask the API server whether it would take the files. It says so, once.
+    """
+    _, environment = pipeline(still)
     newcomer = application(still, "robot")
     members = [settled.who.ref, settled.lead.ref, {"servicePrincipal": newcomer.upn}]
     group = {"displayName": settled.name, "members": members, "owners": [settled.lead.ref]}
@@ -151,7 +125,10 @@ def test_it_needs_to_read_and_nothing_more(still: Cluster, settled: Team) -> Non
 
     said = plan(still, *files, environment=environment)
 
-    assert (said.code, said.err) == (2, "")
+    assert said.code == 2
+    rights = "patch accesspolicies.entra-access.dev and to patch namespacegrants.entra-access.dev"
+    what = f"takes what is in the files: that needs the right to {rights}"
+    assert said.err == f"entra-access: it is not asked whether the API server {what}\n"
     assert said.texts(settled.names[0]) == [
         f"add {settled.lead.upn} to the members of group {settled.name}",
         f"add {newcomer.upn} to the members of group {settled.name}",
@@ -189,11 +166,14 @@ def test_a_pause_that_graph_asks_for_is_waited_for(still: Cluster, settled: Team
     assert (said.code, said.out) == (0, f"{settled.names[0]}: no changes\n")
 
 
-def test_what_the_api_server_would_refuse_is_told(still: Cluster, settled: Team) -> None:
-    """As far as it can be told without a write: no namespace, and another policy for a grant."""
+def test_what_the_api_server_would_refuse_is_told_as_far_as_that_is_known(
+    still: Cluster, settled: Team
+) -> None:
+    """By whoever may not ask it: no namespace, and another policy for a grant."""
+    _, environment = pipeline(still)
     nowhere = settled.grant()
     nowhere["metadata"]["namespace"] = "nowhere"
-    said = plan(still, nowhere, settled.grant(policyRef={"name": "other"}))
+    said = plan(still, nowhere, settled.grant(policyRef={"name": "other"}), environment=environment)
     assert said.code == 1
     assert findings(said.values["NamespaceGrant nowhere/work"]) == ["NamespaceNotFound"]
     assert findings(said.values[settled.names[1]]) == ["Unchangeable"]

@@ -17,8 +17,10 @@ import yaml
 from kubernetes.aio.config import kube_config
 
 from entra_access.cli import main
+from entra_sandbox import seed
 from support.cluster import API, Body, Cluster, eventually
 from support.life import AKS_USER, READ_PODS, Person, ceiling, last_request, person
+from support.subjects import application
 from support.trouble import objects
 
 WRITER = "Azure Kubernetes Service RBAC Writer"
@@ -132,7 +134,10 @@ def state(cluster: Cluster) -> tuple[dict[str, str], float]:
     versions = {f"{kind}/{m.get('namespace')}/{m['name']}": m["resourceVersion"] for kind, m in found}
     with cluster.stack.plane.client() as client:
         lines = client.get("/metrics").text.splitlines()
-    requests = [line for line in lines if line.startswith("apiserver_request_total{")]
+    # A dry run is no write; whether it was one the API server says.
+    requests = [
+        one for one in lines if one.startswith("apiserver_request_total{") and 'dry_run="All"' not in one
+    ]
     writes = [line for line in requests if any(f'verb="{verb}"' in line for verb in _WRITES)]
     ours = [
         line for line in writes if any(f'resource="{kind.rpartition("/")[2]}"' in line for kind in _KINDS)
@@ -173,6 +178,44 @@ def write(folder: Path, name: str, *bodies: Body) -> Path:
 def findings(value: Any) -> list[str]:
     """The reasons of a resource's findings, without warnings and notes."""
     return [one["reason"] for one in value["findings"] if one["severity"] not in {"Warning", "Note"}]
+
+
+# Who looks
+
+
+READERS = ("Group.Read.All", "User.Read.All", "Application.Read.All")
+_RBAC_API = "rbac.authorization.k8s.io"
+_LOOKED_AT = {
+    "": ["namespaces", "serviceaccounts"],
+    "entra-access.dev": ["accesspolicies", "namespacegrants"],
+    _RBAC_API: ["roles", "rolebindings", "clusterroles", "clusterrolebindings"],
+}
+
+
+def pipeline(cluster: Cluster, *verbs: str) -> tuple[Person, dict[str, str]]:
+    """The identity of a pipeline and its settings: it may read, and these verbs on resources of ours."""
+    name = cluster.unique("pipeline")
+    found = application(cluster, name, appRoles=list(READERS), secret="of-the-pipeline")
+    cluster.azure.assign(found.upn, "Reader", seed.SUBSCRIPTION)
+    rules = [
+        {"apiGroups": [group], "resources": resources, "verbs": ["get", "list"]}
+        for group, resources in _LOOKED_AT.items()
+    ]
+    ours = {"apiGroups": ["entra-access.dev"], "resources": _LOOKED_AT["entra-access.dev"]}
+    rules += [{**ours, "verbs": list(verbs)}] if verbs else []
+    named = {"apiVersion": f"{_RBAC_API}/v1", "metadata": {"name": name}}
+    subject = {"apiGroup": _RBAC_API, "kind": "User", "name": found.id}
+    ref = {"apiGroup": _RBAC_API, "kind": "ClusterRole", "name": name}
+    cluster.apply(
+        {**named, "kind": "ClusterRole", "rules": rules},
+        {**named, "kind": "ClusterRoleBinding", "roleRef": ref, "subjects": [subject]},
+    )
+    return found, {
+        "AZURE_CLIENT_ID": found.upn,
+        "AZURE_CLIENT_SECRET": "of-the-pipeline",
+        "AZURE_FEDERATED_TOKEN_FILE": "",
+        "KUBECONFIG": str(cluster.stack.kubeconfig_of(found.upn)),
+    }
 
 
 # Teams that have all that they ask for

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from entra_access.adapters.rbac_dry_run import Objection
 from entra_access.api.names import ANNOTATION_ACCOUNT_UID, GRANT, POLICY, SERVICE_ACCOUNT, Kind
 from entra_access.api.resources import AdoptionPolicy
 from entra_access.domain.children import Child, ChildRef, is_ours
@@ -60,7 +61,8 @@ class Objects(Calls):
     """The cluster.
 
     `objects`: what was made in it, or was there; `hides`: those of them that a reading does not show;
-    `deaths`: children with which the operator dies when they are made; `due`: who is to be looked at.
+    `deaths`: children with which the operator dies when they are made; `due`: who is to be looked at;
+    `objects_to`: what the API server has against resources, by name; `tried`: what it was asked about.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,8 @@ class Objects(Calls):
         self.deaths: set[str] = set()
         self.due: set[Key] = set()
         self.cache = WatchCache()
+        self.tried: list[tuple[str | None, Any]] = []
+        self.objects_to: dict[str, tuple[Objection, ...]] = {}
 
     # What the operator does
 
@@ -79,6 +83,14 @@ class Objects(Calls):
         if ref in self.hides:
             return None
         return self.cache.resource(Key(kind.kind, namespace, name)) or self.objects.get(ref)
+
+    async def objections(
+        self, _kind: Kind, _namespace: str | None, name: str | None, body: Any
+    ) -> tuple[Objection, ...]:
+        """What `objects_to` says of the object of that name; a new one has it in itself."""
+        self._read("objections")
+        self.tried.append((name, body))
+        return self.objects_to.get(name or body["metadata"]["name"], ())
 
     async def apply_child(
         self, child: Child, group_id: str | None, uid: str | None, adoption: Any = AdoptionPolicy.NEVER

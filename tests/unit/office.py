@@ -258,6 +258,10 @@ class Office(Objects):
         values: dict[str, Any] = {names[name]: value for name, value in attributes.items()}
         self.groups[group_id] = replace(self.groups[group_id], **values)
 
+    async def restore_group(self, group_id: str) -> None:
+        self._write("restore_group", group_id)
+        self.groups[group_id] = replace(self.groups[group_id], deleted=False)
+
     async def delete_group(self, group_id: str) -> None:
         self._write("delete_group", group_id)
         del self.groups[group_id]

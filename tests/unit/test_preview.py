@@ -1,97 +1,38 @@
 """The preview in memory: files laid over what is there, then the plan of every pass."""
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
-import yaml
 
-from entra_access.api.manifests import Manifests
-from entra_access.api.names import API_VERSION, CLUSTER_ROLE, GRANT, NAMESPACE, POLICY
+from entra_access.api.names import NAMESPACE
 from entra_access.domain.faults import Denied, Throttled, Unavailable
-from entra_access.domain.naming import assignment_id, binding_name
+from entra_access.domain.naming import assignment_id
 from entra_access.domain.observed import Group, Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
-from entra_access.reconcile.preview import Preview
-from entra_access.reconcile.proposal import Proposal, exit_code
+from entra_access.reconcile.proposal import exit_code
 from unit.accounts import FIRST, PERSON, World, robot
-from unit.builders import AT, SCOPE, guid
+from unit.builders import SCOPE, guid
 from unit.office import Office
+from unit.previews import (
+    BINDING,
+    OPEN,
+    WORK,
+    Body,
+    cluster_role,
+    grant,
+    in_place,
+    lines,
+    namespace,
+    policy,
+    prepared,
+    preview,
+)
 from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID, assigned
-
-Body = dict[str, Any]
-WORK = Key("NamespaceGrant", "dev", "work")
-BINDING = f"dev/{binding_name('work', 'ClusterRole', 'view')}"
-OPEN: Body = {"namespaces": {}, "clusterRoles": ["view", "edit"], "azureRoles": [AKS_READER]}
-
-
-def policy(name: str = "appdev", *members: Body, **spec: Any) -> Body:
-    group = {"displayName": name, "members": list(members)}
-    metadata = {"name": name}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "AccessPolicy",
-        "metadata": metadata,
-        "spec": {"subject": {"group": group}, "grants": OPEN, **spec},
-    }
-
-
-def grant(name: str = "work", **spec: Any) -> Body:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "NamespaceGrant",
-        "metadata": {"name": name, "namespace": "dev"},
-        "spec": {"policyRef": {"name": "appdev"}, "clusterRoles": ["view"], **spec},
-    }
-
-
-def namespace(name: str = "dev", **labels: str) -> Body:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
-def cluster_role(name: str) -> Body:
-    metadata = {"name": name}
-    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata}
 
 
 @pytest.fixture
 def office() -> Office:
     """A cluster with a namespace and two ClusterRoles."""
-    world = Office()
-    world.namespace("dev")
-    for name in ("view", "edit"):
-        world.cache.put(CLUSTER_ROLE, {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
-    return world
-
-
-async def preview(world: Office, *bodies: Body) -> list[Proposal]:
-    """What would be done. Nothing may be written meanwhile."""
-    manifests, before = Manifests(), list(world.writes)
-    services: Any = world
-    manifests.take_in("files.yaml", yaml.safe_dump_all(bodies))
-    assert manifests.errors == []
-    planner, now = world.reconciler._planner, AT + timedelta(minutes=world.passes)
-    proposals = await Preview(services, world.cache, planner, {}, lambda: now).look(manifests)
-    assert world.writes == before
-    return proposals
-
-
-def lines(proposals: list[Proposal]) -> dict[str, list[str]]:
-    return {str(one.key): [line.text for line in one.changes] for one in proposals}
-
-
-async def in_place(world: Office, *bodies: Body) -> None:
-    """Have the resources, and all that they make."""
-    keys = []
-    for body in bodies:
-        kind = POLICY if body["kind"] == POLICY.kind else GRANT
-        meta = body["metadata"]
-        keys.append(world.apply(kind, meta["name"], body["spec"], meta.get("namespace")))
-    for _ in range(3):
-        for key in keys:
-            await world.look(key)
-    world.writes.clear()
+    return prepared()
 
 
 async def test_a_new_policy_its_grant_and_their_namespace(office: Office) -> None:

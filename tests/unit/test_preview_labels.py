@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from entra_access.api.manifests import Manifests
-from entra_access.reconcile.preview import laid_over
+from entra_access.reconcile.overlay import laid_over
 
 Body = dict[str, Any]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from entra_access.adapters.rbac_dry_run import Objection, Written, dry_run
 from entra_access.adapters.rbac_faults import translated
 from entra_access.api.names import (
     ANNOTATION_ADOPTED,
@@ -272,6 +273,23 @@ class Kubernetes:
         ours = (one for one in schemas if wanted in one.get("x-kubernetes-group-version-kind", ()))
         return next(ours, {})
 
+    async def objections(
+        self, kind: Kind, namespace: str | None, name: str | None, body: Written
+    ) -> tuple[Objection, ...]:
+        """Why the API server would not take a new object, or a JSON patch of the one of that name.
+
+        It is a dry run: nothing is kept.
+
+        Raises
+        ------
+        Missing
+            There is no such namespace, or no such object.
+        Denied
+            Whoever asks may not write it, and so may not ask either.
+        """
+        path = path_of(kind, namespace, name)
+        return await dry_run(self._call, kind, namespace, path, body)
+
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Record a Kubernetes Event."""
         await self._call("POST", path_of(EVENT, namespace, None), "record an event", body=dict(event))
@@ -287,7 +305,7 @@ class Kubernetes:
         doing: str,
         *,
         query: list[tuple[str, str]] | None = None,
-        body: Body | None = None,
+        body: Written | None = None,
         content_type: str = JSON,
         accept: str = JSON,
     ) -> Body:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio.client import ApiException
@@ -46,7 +46,13 @@ def _fault(error: ApiException, doing: str) -> Fault:
 
 def _reason(error: ApiException) -> str:
     """The API server's own words, for telling cases apart, never for showing."""
+    return str(status_of(error).get("message", ""))
+
+
+def status_of(error: ApiException) -> dict[str, Any]:
+    """The Status that the API server answered with; empty where it is none."""
     try:
-        return str(json.loads(error.body or "{}").get("message", ""))
+        found = json.loads(error.body or "{}")
     except ValueError:
-        return ""
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -177,7 +177,7 @@ class Gatherer:
         known = [p for those in (members, owners) if not isinstance(those, Fault) for p in those]
         # While the group itself is not seen, nothing can be done with its members.
         references = set() if isinstance(group, Fault) else {*wish.members, *wish.owners}
-        naming = group is None or (live is not None and live.display_name != wish.display_name)
+        naming = group is None or (isinstance(group, Group) and group.display_name != wish.display_name)
         namesakes, principals = await asyncio.gather(
             seen(self._directory.namesakes(policy, wish, live)) if naming else nothing(),
             self._directory.principals(references, known),

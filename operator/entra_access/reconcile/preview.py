@@ -5,51 +5,51 @@ as in every pass says what follows.
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from entra_access.adapters.rbac import Kubernetes
-from entra_access.api.manifests import Manifest, Manifests, unknown_fields
+from entra_access.api.manifests import Manifest, Manifests
 from entra_access.api.names import CLUSTER_ROLE, GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import read_meta, read_resource
-from entra_access.api.resources import POLICY_MEMBER, Meta, NamespaceGrant
+from entra_access.api.resources import (
+    POLICY_MEMBER,
+    AccessPolicy,
+    GroupSubject,
+    Membership,
+    Meta,
+    NamespaceGrant,
+)
 from entra_access.api.status import ADOPTED, Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import AdoptGroup, DefineRole
+from entra_access.domain.changes import (
+    AddPrincipals,
+    AdoptGroup,
+    CreateGroup,
+    DefineRole,
+    RemovePrincipal,
+    RestoreGroup,
+)
 from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.faults import Fault, Finding, Link, Missing, Severity, Throttled
-from entra_access.domain.group_plan import GROUP
-from entra_access.domain.observed import Group, PolicyWorld
+from entra_access.domain.group_plan import GROUP, RESTORING
+from entra_access.domain.observed import Group, PolicyWorld, Seen
 from entra_access.domain.plan import Plan
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
+from entra_access.reconcile.overlay import applied, laid_over, made_up, next_version
 from entra_access.reconcile.planning import Planner, Resource
 from entra_access.reconcile.proposal import Proposal
+from entra_access.reconcile.rehearsal import Rehearsal, link_of
 
 AT_ONCE: Final = 16
 TRIES: Final = 3
 LONGEST_PAUSE: Final = 60.0
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-async def unknown_to(kubernetes: Kubernetes, manifests: Manifests) -> list[str]:
-    """What is in the resources and the API server does not know, each with its file.
-
-    Raises
-    ------
-    Fault
-        The API server does not tell what it knows.
-    """
-    schemas = {kind: await kubernetes.schema(kind) for kind in {one.kind for one in manifests.resources}}
-    return [
-        f"{one.file}: {one}: {path}: is no field of {one.kind.kind} here; correct it, or take it out"
-        for one in manifests.resources
-        for path in unknown_fields(one.body, schemas[one.kind])
-    ]
+_THEN: Final = "whoever the policy names and is missing is added then"
+_THEN_EXACT: Final = f"members and owners that the policy does not name leave it then, and {_THEN}"
 
 
 class Preview:
@@ -71,9 +71,16 @@ class Preview:
         self._asked: list[Key] = []
         self._keys: dict[Key, None] = {}
         self._others: set[Key] = set()
-        self._refusals: dict[Key, Finding] = {}
+        self._refusals: dict[Key, Plan] = {}
+        self._coming: set[str] = set()
         self._namespaces: dict[str, Body] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._rehearsal = Rehearsal(kubernetes)
+
+    @property
+    def not_asked(self) -> list[str]:
+        """What the API server was not asked, and why: no more than its reader may."""
+        return self._rehearsal.not_asked
 
     async def look(self, manifests: Manifests) -> list[Proposal]:
         """Look at what the files have, and at what is concerned by that and would change.
@@ -84,10 +91,10 @@ class Preview:
             The API server could not be asked what there is.
         """
         await self._fill()
-        concerned = set()
-        for manifest in (*manifests.around, *manifests.resources):
-            concerned |= self._lay_over(manifest)
+        concerned = set().union(*map(self._lay_over, manifests.around))
         self._asked = [_key(one) for one in manifests.resources]
+        await asyncio.gather(*map(self._rehearse, manifests.resources))
+        concerned = concerned.union(*map(self._lay_over, manifests.resources))
         self._keys = dict.fromkeys((*self._asked, *sorted(concerned, key=str)))
         self._others = self._who_may_claim()
         found: dict[Key, Proposal] = {}
@@ -131,7 +138,7 @@ class Preview:
             case kind if kind is CLUSTER_ROLE:
                 if manifest.name in self._cache.cluster_roles:
                     return set()
-                made = {"name": manifest.name, "uid": _made_up(manifest), "resourceVersion": "1"}
+                made = {"name": manifest.name, "uid": made_up(manifest), "resourceVersion": "1"}
                 return self._cache.put(CLUSTER_ROLE, {"metadata": made})
             case _:
                 return self._resource(manifest)
@@ -141,25 +148,38 @@ class Preview:
         known = self._namespaces.get(manifest.name) or {"labels": there.labels if there else {}}
         labels = laid_over(known, manifest, "labels")
         labels[_NAME_LABEL] = manifest.name
-        meta = {"name": manifest.name, "labels": labels, "uid": there.uid if there else _made_up(manifest)}
-        meta["resourceVersion"] = _next(there.version if there else "0")
+        meta = {"name": manifest.name, "labels": labels, "uid": there.uid if there else made_up(manifest)}
+        meta["resourceVersion"] = next_version(there.version if there else "0")
         meta |= {"deletionTimestamp": "now"} if there and there.ending else {}
         return {"metadata": meta}
 
     def _resource(self, manifest: Manifest) -> set[Key]:
         key = _key(manifest)
-        old = self._cache.resource(key)
-        body = _applied(manifest, old, self._clock())
-        if refusal := self._refusal(manifest, old):
-            self._refusals[key] = refusal
+        if key in self._refusals:
+            return set()  # what is there stays as it is
+        body = applied(manifest, self._cache.resource(key), self._clock())
         return self._cache.put(manifest.kind, body) - {key}
 
+    async def _rehearse(self, manifest: Manifest) -> None:
+        """Find out whether the API server would take it, as far as it can be asked."""
+        key, old = _key(manifest), self._cache.resource(_key(manifest))
+
+        async def ask() -> Plan:
+            if manifest.namespace and self._cache.namespace(manifest.namespace) is None:
+                return Plan()
+            return Plan(findings=await self._rehearsal.ask(manifest, old, self._clock()))
+
+        plan = await self._patiently(ask)
+        if not plan.findings and (refusal := self._refusal(manifest, old)):
+            plan = Plan(findings=(refusal,))
+        if plan.findings:
+            self._refusals[key] = plan
+
     def _refusal(self, manifest: Manifest, old: Body | None) -> Finding | None:
-        """Why the API server would not take it, as far as that can be told without asking it to."""
+        """Why it would not be taken, or in vain, as far as that can be told without asking the API server."""
 
         def refused(reason: str, path: str, message: str) -> Finding:
-            link = Link.SUBJECT if manifest.kind is POLICY else Link.POLICY
-            return Finding(link, Severity.STALLED, reason, message, path)
+            return Finding(link_of(manifest), Severity.STALLED, reason, message, path)
 
         namespace = manifest.namespace
         if namespace and self._cache.namespace(namespace) is None:
@@ -194,24 +214,27 @@ class Preview:
         if not subject.rbac_name:
             subject = replace(subject, object_id=_new_group(key.name))
         old, now = read_status(body), stamp(self._clock())
+        made = any(isinstance(one, CreateGroup | AdoptGroup | RestoreGroup) for one in plan.changes)
+        if made and (old.subject is None or old.subject.object_id != subject.object_id):
+            self._coming.add(key.name)
         roles = [definition_item(one.definition, now) for one in plan.changes if isinstance(one, DefineRole)]
         there = {item.id for item in old.inventory}
         roles = [item for item in roles if item.id not in there]
         if old.subject == subject and not roles:
             return set()
         status = replace(old, subject=subject, inventory=(*old.inventory, *roles))
-        metadata = {**body["metadata"], "resourceVersion": _next(body["metadata"]["resourceVersion"])}
+        metadata = {**body["metadata"], "resourceVersion": next_version(body["metadata"]["resourceVersion"])}
         return self._cache.put(POLICY, {**body, "metadata": metadata, "status": status.as_dict()}) - {key}
 
     async def _propose(self, key: Key) -> Proposal:
-        plan = Plan(findings=(self._refusals[key],)) if key in self._refusals else await self._plan(key)
+        plan = self._refusals.get(key) or await self._patiently(lambda: self._look_once(key))
         return Proposal(key, self._planner.mode(key), plan, asked=key in self._asked)
 
-    async def _plan(self, key: Key) -> Plan:
-        """The plan. Where a service asks for a pause, that is waited for."""
+    async def _patiently(self, look: Callable[[], Awaitable[Plan]]) -> Plan:
+        """What a look finds. Where a service asks for a pause, that is waited for."""
         async with self._slots:
             for left in range(TRIES - 1, -1, -1):
-                plan = await self._look_once(key)
+                plan = await look()
                 waits = [one.retry_after or 1.0 for one in plan.findings if one.reason == Throttled.reason]
                 if not waits or not left or max(waits) > LONGEST_PAUSE:
                     break
@@ -232,42 +255,36 @@ class Preview:
             return self._planner.unreadable(meta, old, error)
         except Fault as fault:
             return Plan(findings=(_unseen(fault, meta),))
-        plan = await self._planner.named(self._planner.plan(resource, world, old, now))
-        taken = next((change for change in plan.changes if isinstance(change, AdoptGroup)), None)
-        if taken and isinstance(world, PolicyWorld):
-            plan = self._taken_over(taken, plan, resource, world, old, now)
+        plan = self._planner.plan(resource, world, old, now)
+        if isinstance(world, PolicyWorld):
+            plan = self._with_what_follows(plan, resource, world, old, now)
+        plan = await self._planner.named(plan)
         return replace(plan, findings=(*plan.findings, *self._afterwards(resource, plan)))
 
-    def _taken_over(
-        self,
-        taken: AdoptGroup,
-        plan: Plan,
-        resource: Resource,
-        world: PolicyWorld,
-        old: Status,
-        now: datetime,
+    def _with_what_follows(
+        self, plan: Plan, resource: Resource, world: PolicyWorld, old: Status, now: datetime
     ) -> Plan:
-        """What follows when the group is the policy's: whoever is in it and not in the file leaves it."""
-        named = (*_groups((world.candidate,)), *_groups(world.namesakes))
-        there = next((one for one in named if one.id == taken.group_id), None)
-        if there is None:
+        """The plan with that of the passes after one that does nothing but take over or restore the group."""
+        first = next((one for one in plan.changes if isinstance(one, AdoptGroup | RestoreGroup)), None)
+        group = _once_there(first, world) if first else None
+        if first is None or group is None:
             return plan
-        ours = replace(there, unique_name=taken.unique_name)
-        line = Item(System.ENTRA, GROUP, ours.display_name, ours.id, stamp(now), origin=ADOPTED)
-        then = self._planner.plan(
-            resource,
-            replace(world, group=ours, namesakes=(), candidate=None),
-            replace(old, inventory=(*old.inventory, line)),
-            now,
-        )
+        lines = old.inventory
+        if isinstance(first, AdoptGroup):
+            line = Item(System.ENTRA, GROUP, group.display_name, group.id, stamp(now), origin=ADOPTED)
+            lines = (*lines, line)
+        there = replace(world, group=group, namesakes=_others(world.namesakes, group), candidate=None)
+        then = self._planner.plan(resource, there, replace(old, inventory=lines), now)
+        if isinstance(first, RestoreGroup) and isinstance(resource, AccessPolicy) and resource.group:
+            then = _who_is_not_known(then, resource.group, group)
         return replace(
             then,
-            changes=(taken, *(change for change in then.changes if not isinstance(change, AdoptGroup))),
+            changes=(first, *(one for one in then.changes if not isinstance(one, AdoptGroup))),
             differences=(*plan.differences, *then.differences),
         )
 
     def _afterwards(self, resource: Resource, plan: Plan) -> Iterable[Finding]:
-        """What gives something to a group that another policy has to make waits for that."""
+        """What gives something to a group that another policy has to make, or to get back, waits for that."""
         if all(change.removal for change in plan.changes):
             return
         if isinstance(resource, NamespaceGrant):
@@ -275,20 +292,13 @@ class Preview:
         else:
             members = resource.group.members if resource.group else ()
             link, names = Link.MEMBERS, [one.value for one in members if one.kind == POLICY_MEMBER]
-        for name in names:
-            view = self._cache.policy_view(name)
-            if view and view.subject and view.subject.object_id == _new_group(name):
-                message = f"this follows when AccessPolicy {name} has its group"
-                yield Finding(link, Severity.WAITING, "SubjectNotReady", message)
+        for name in (one for one in names if one in self._coming):
+            message = f"this follows when AccessPolicy {name} has its group"
+            yield Finding(link, Severity.WAITING, "SubjectNotReady", message)
 
 
 def _key(manifest: Manifest) -> Key:
     return Key(manifest.kind.kind, manifest.namespace, manifest.name)
-
-
-def _made_up(manifest: Manifest) -> str:
-    """A UID for what is not there yet: no UID of Kubernetes has spaces."""
-    return f"of the new {manifest}"
 
 
 def _new_group(policy: str) -> str:
@@ -296,8 +306,35 @@ def _new_group(policy: str) -> str:
     return f"(new, of AccessPolicy {policy})"
 
 
-def _next(version: str) -> str:
-    return str(int(version) + 1)
+def _once_there(change: AdoptGroup | RestoreGroup, world: PolicyWorld) -> Group | None:
+    """The policy's group when that is done."""
+    if isinstance(change, RestoreGroup):
+        return replace(world.group, deleted=False) if isinstance(world.group, Group) else None
+    named = (*_groups((world.candidate,)), *_groups(world.namesakes))
+    there = next((one for one in named if one.id == change.group_id), None)
+    return replace(there, unique_name=change.unique_name) if there else None
+
+
+def _others(namesakes: Seen[tuple[Group, ...]], group: Group) -> Seen[tuple[Group, ...]]:
+    if isinstance(namesakes, Fault):
+        return namesakes
+    return tuple(one for one in namesakes if one.id != group.id)
+
+
+def _who_is_not_known(plan: Plan, wish: GroupSubject, group: Group) -> Plan:
+    """Without who joins a restored group and who leaves it: Graph tells of none of those in a deleted one."""
+    unsure = [one for one in plan.changes if isinstance(one, AddPrincipals | RemovePrincipal)]
+    findings = plan.findings
+    if wish.membership is Membership.EXACT or wish.members or wish.owners:
+        then = _THEN_EXACT if wish.membership is Membership.EXACT else _THEN
+        message = f"who is in group {group.display_name} is known when it is restored: {then}"
+        findings = (*findings, Finding(Link.MEMBERS, Severity.WAITING, RESTORING, message))
+    return replace(
+        plan,
+        changes=tuple(one for one in plan.changes if one not in unsure),
+        differences=tuple(one for one in plan.differences if one.change not in unsure),
+        findings=findings,
+    )
 
 
 def _groups(seen: object) -> tuple[Group, ...]:
@@ -306,50 +343,3 @@ def _groups(seen: object) -> tuple[Group, ...]:
 
 def _unseen(fault: Fault, meta: Meta) -> Finding:
     return fault.finding(Link.SUBJECT if meta.kind is POLICY else Link.POLICY, observing=True)
-
-
-def _texts(manifest: Manifest, key: str) -> dict[str, str]:
-    return dict(manifest.body["metadata"].get(key) or {})
-
-
-def laid_over(there: Mapping[str, Any], manifest: Manifest, key: str) -> dict[str, str]:
-    """Labels or annotations after the file is applied: what it had before and has not now goes.
-
-    Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config
-    """
-    said = (there.get("annotations") or {}).get(_LAST_APPLIED, "")
-    try:
-        before = json.loads(said)["metadata"].get(key) or {}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        before = {}  # it was never applied by kubectl
-    wished = _texts(manifest, key)
-    kept = {name: value for name, value in (there.get(key) or {}).items() if name not in before}
-    return {**kept, **wished}
-
-
-def _applied(manifest: Manifest, old: Body | None, now: datetime) -> Body:
-    """The resource as the API server has it when the file is applied."""
-    spec = manifest.body.get("spec")
-    if old is None:
-        meta: dict[str, Any] = {"name": manifest.name, "uid": _made_up(manifest), "generation": 1}
-        meta |= {"creationTimestamp": stamp(now), "resourceVersion": "1"}
-        meta |= {"namespace": manifest.namespace} if manifest.namespace else {}
-        old = {"apiVersion": manifest.kind.api_version, "kind": manifest.kind.kind, "metadata": meta}
-    else:
-        meta = {**old["metadata"], "resourceVersion": _next(old["metadata"]["resourceVersion"])}
-        meta["generation"] = int(meta.get("generation", 0)) + (not _same_wish(old, spec))
-    for key in ("labels", "annotations"):
-        meta[key] = laid_over(meta, manifest, key)
-    if (old.get("spec") or {}).get("expiresAt") != (spec or {}).get("expiresAt"):
-        # How long a grant may last is counted from when its time was written.
-        written = {"manager": "preview", "time": stamp(now), "fieldsV1": {"f:spec": {"f:expiresAt": {}}}}
-        meta["managedFields"] = [written]
-    return {**old, "metadata": meta, "spec": spec}
-
-
-def _same_wish(old: Body, spec: object) -> bool:
-    """Whether both mean the same: the API server has written defaults into what it has."""
-    try:
-        return read_resource(old) == read_resource({**old, "spec": spec})
-    except InvalidFieldError:
-        return False

@@ -14,6 +14,7 @@ from entra_access.domain.changes import (
     Change,
     LeaveAccount,
     RemovePrincipal,
+    RestoreGroup,
     UnassignRole,
 )
 from entra_access.domain.difference import ABSENT, PRESENT, Difference, acted
@@ -192,7 +193,7 @@ def _text(difference: Difference, change: Change) -> str:
             return f"remove assignment of Azure role {item.object.removeprefix('RoleAssignment ')}"
         case ApplyChild(child) if child.joins:
             return str(change)
-        case LeaveAccount():
+        case LeaveAccount() | RestoreGroup():
             return str(change)
         case _ if item.field and not isinstance(change, AdoptGroup):
             return f"{item.object}: {item.field} is {item.found}{by}, and will be {item.expected}"
