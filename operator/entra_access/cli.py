@@ -34,8 +34,8 @@ from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
-from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.group_sweep import GroupSweep
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.planning import Modes, Planner
 from entra_access.reconcile.preview import Preview, unknown_to
@@ -43,6 +43,7 @@ from entra_access.reconcile.proposal import FAILED, Proposal, all_words, exit_co
 from entra_access.reconcile.reconciler import Reconciler
 from entra_access.reconcile.role_ids import MISSING_SECONDS
 from entra_access.reconcile.sweeps import Sweeps
+from entra_access.reconcile.user_sweep import UserSweep
 from entra_access.settings import SettingError, Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -224,7 +225,8 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
         rounds = (
             sweeps,
             AzureSweep(place, cache, azure, queue.add, blindness, every),
-            DirectorySweep(cache, graph.delta, queue.add_after, blindness, every),
+            GroupSweep(cache, graph.delta, queue.add_after, blindness, every),
+            UserSweep(cache, graph.delta, queue.add_after, blindness, every),
         )
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
         work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))

@@ -61,7 +61,7 @@ class Call:
 FIND = Call("GET", UNIQUE, "graph")
 DELETED = Call("GET", "^/v1.0/directory/deletedItems", "graph")
 NAMESAKES = Call("GET", "^/v1.0/groups$", "graph")
-USERS = Call("GET", "^/v1.0/users/", "graph")
+USERS = Call("GET", "^/v1.0/users/(?!delta)", "graph")
 MEMBERS = Call("GET", f"{GROUP}/members", "graph")
 OWNERS = Call("GET", f"{GROUP}/owners", "graph")
 CREATE = Call("PATCH", UNIQUE, "graph")

@@ -27,7 +27,7 @@ from entra_access.domain.definition_plan import made_roles, wished_definition
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
-from entra_access.reconcile.claims import AssignmentClaims, NameClaims
+from entra_access.reconcile.claims import AssignmentClaims, Holders, NameClaims
 from entra_access.reconcile.owned import OwnedObjects, Owner
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
@@ -77,6 +77,8 @@ class WatchCache:
         self._relations = PolicyRelations()
         self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
+        self.users: Holders[Key] = Holders()
+        """The object ids and the user principal names of the users that policies name."""
 
     # What is known
 
@@ -182,15 +184,12 @@ class WatchCache:
         """The lines of all policies' inventories."""
         return [line for lines in self._lines.values() for line in lines]
 
-    def directory_subjects(self) -> dict[str, set[str]]:
-        """The object ids of the subjects that are groups, and of those that are users."""
-        found: dict[str, set[str]] = {"groups": set(), "users": set()}
-        kinds = {"Group": "groups", "User": "users"}
-        for view in self._views.values():
-            subject = view.subject
-            if subject and subject.object_id and subject.principal_type in kinds:
-                found[kinds[subject.principal_type]].add(subject.object_id.lower())
-        return found
+    def subjects(self, principal_type: str) -> set[str]:
+        """The object ids of the subjects of a type, as Azure calls it: Group, User or ServicePrincipal."""
+        subjects = (view.subject for view in self._views.values())
+        return {one.object_id.lower() for one in subjects if one and one.principal_type == principal_type} - {
+            ""
+        }
 
     def by_object_id(self, ids: AbstractSet[str]) -> set[Key]:
         """The policies whose subjects have these object ids."""
@@ -301,6 +300,7 @@ class WatchCache:
             return set()
         del self._resources[key]
         self.azure_claims.forget(key)
+        self.users.forget(key)
         if key.kind == GRANT.kind:
             self._unlink_grant(key, old)
             return {key}

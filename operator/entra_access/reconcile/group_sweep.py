@@ -1,12 +1,12 @@
-"""The round over Entra: one question for fifty groups or users tells which of them have changed."""
+"""The round over groups in Entra: one question for fifty of them tells which have changed."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from entra_access.adapters.graph_delta import MAX_IDS, GraphDelta
+from entra_access.adapters.graph_delta import GROUPS, MAX_IDS, GraphDelta
 from entra_access.domain.faults import Changed, Fault, Missing, Rejected
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
@@ -16,18 +16,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Batch:
-    """Objects that are asked for together; `link` is where the next answer is, about those `asked` for."""
+    """Groups that are asked for together; `link` is where the next answer is, about those `asked` for."""
 
-    kind: str
     ids: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     link: str = ""
 
 
-class DirectorySweep:
+class GroupSweep:
     """Every `interval` seconds, give or take a fifth: have those looked at whose subject has changed.
 
-    An object that is asked for the first time is looked at once more: it may have changed after its policy
+    A group that is asked for the first time is looked at once more: it may have changed after its policy
     looked at it, and before it was asked for. So are all of a batch whose link has become too old.
     """
 
@@ -54,27 +53,22 @@ class DirectorySweep:
 
     async def look(self) -> None:
         """Go round once. What cannot be asked is asked again in the next round."""
-        for kind, ids in self._cache.directory_subjects().items():
-            self._share_out(kind, ids)
+        self._share_out(self._cache.subjects("Group"))
         for batch in self._batches:
             if not batch.ids:
                 self._blindness.forget(batch)
         self._batches = [batch for batch in self._batches if batch.ids]
         await asyncio.gather(*(self._look_at(batch) for batch in self._batches))
 
-    def _share_out(self, kind: str, ids: Iterable[str]) -> None:
-        """Put new objects into batches, and take those out that nobody asks for any more."""
-        wanted = set(ids)
-        batches = [batch for batch in self._batches if batch.kind == kind]
-        for batch in batches:
+    def _share_out(self, wanted: set[str]) -> None:
+        """Put new groups into batches, and take those out that nobody asks for any more."""
+        for batch in self._batches:
             # Who leaves may stay in the question, but makes room: what it answers of them concerns nobody.
             batch.ids &= wanted
-        wanted -= {one for batch in batches for one in batch.ids}
-        for one in sorted(wanted):
-            room = next((batch for batch in batches if 0 < len(batch.ids) < MAX_IDS), None)
+        for one in sorted(wanted.difference(*(batch.ids for batch in self._batches))):
+            room = next((batch for batch in self._batches if 0 < len(batch.ids) < MAX_IDS), None)
             if room is None:
-                room = _Batch(kind)
-                batches.append(room)
+                room = _Batch()
                 self._batches.append(room)
             room.ids.add(one)
 
@@ -82,7 +76,6 @@ class DirectorySweep:
         try:
             changed = await self._ask(batch)
         except Fault as fault:
-            logger.warning("a round over Entra was not finished: %s", fault.message)
             self._blindness.failed(batch, fault, self._cache.by_object_id(batch.ids))
             return
         self._blindness.answered(batch)
@@ -97,15 +90,15 @@ class DirectorySweep:
         link, changed = "", frozenset[str]()
         if batch.ids - batch.asked:
             # First, so that no change can fall between the two questions.
-            link = (await self._delta.begin(batch.kind, batch.ids)).link
+            link = (await self._delta.begin_groups(batch.ids)).link
         if batch.link:
             try:
-                answer = await self._delta.follow(batch.kind, batch.link)
+                answer = await self._delta.follow(GROUPS, batch.link)
                 link, changed = link or answer.link, answer.ids
             except (Changed, Missing, Rejected) as fault:
                 # Too old, or of no use for another reason.
                 logger.info("%s; all of it is looked at anew", fault.message)
-                link = link or (await self._delta.begin(batch.kind, batch.ids)).link
+                link = link or (await self._delta.begin_groups(batch.ids)).link
                 batch.asked.clear()
         batch.link = link
         return changed
