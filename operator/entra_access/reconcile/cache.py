@@ -180,16 +180,10 @@ class WatchCache:
                 found |= dict.fromkeys(made_roles(lines, announced=True).values(), view.name)
         return found
 
-    def policy_lines(self) -> list[Item]:
-        """The lines of all policies' inventories."""
-        return [line for lines in self._lines.values() for line in lines]
-
     def subjects(self, principal_type: str) -> set[str]:
         """The object ids of the subjects of a type, as Azure calls it: Group, User or ServicePrincipal."""
-        subjects = (view.subject for view in self._views.values())
-        return {one.object_id.lower() for one in subjects if one and one.principal_type == principal_type} - {
-            ""
-        }
+        subjects = [view.subject for view in self._views.values() if view.subject]
+        return {s.object_id.lower() for s in subjects if s.object_id and s.principal_type == principal_type}
 
     def by_object_id(self, ids: AbstractSet[str]) -> set[Key]:
         """The policies whose subjects have these object ids."""
