@@ -136,7 +136,8 @@ def test_at_rest_a_round_is_one_walk_over_the_list_and_a_question_for_fifty_grou
     )
     pages = math.ceil(len(many.cluster.azure.assignments()) / PAGE)
     assert walks >= 3, "there were rounds, or this proves nothing"
-    assert (walks - 1) * (pages - 1) <= further <= walks * (pages - 1)
+    # The walk that was under way at first, or at last, may be in it by half.
+    assert (walks - 1) * (pages - 1) <= further <= (walks + 1) * (pages - 1)
     users = asked.pop(USERS, 0)
     assert users <= 1 + walks // MEMBER_ROUNDS, "now and then, and never for each"
     assert len(asked) == math.ceil(POLICIES / BATCH), "a question for each fifty groups, and no other"
