@@ -224,7 +224,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         rounds = (
             sweeps,
-            AzureSweep(place, cache, azure, queue.add, blindness, every),
+            AzureSweep(place, cache, azure, queue.add_after, blindness, every),
             GroupSweep(cache, graph.delta, queue.add_after, blindness, every),
             UserSweep(cache, graph.delta, queue.add_after, blindness, every),
         )

@@ -65,8 +65,12 @@ class World:
         self.due: set[Key] = set()
         arm: Any = self.azure
         reader = AzureReader(PLACE, arm, 0.0, changed=self._tell)
-        blindness = Blindness(lambda key, _: self.due.add(key), lambda: AT, 0)
-        self.sweep = AzureSweep(PLACE, self.cache, reader, self.due.add, blindness, 600)
+
+        def add(key: Key, _: float) -> None:
+            self.due.add(key)
+
+        blindness = Blindness(add, lambda: AT, 0)
+        self.sweep = AzureSweep(PLACE, self.cache, reader, add, blindness, 600)
         self.policy("here", line(READER, guid("here")))
         self.policy("away", line(READER, guid("away"), FAR))
         self.policy("roles", definition_item(MADE, BEFORE), {"name": ROLE.name})

@@ -1,7 +1,6 @@
 """The round over Azure: a few lists tell whether anything has changed, whatever there is."""
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final
@@ -16,6 +15,7 @@ from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.rounds import Round
 
 DEFINITIONS: Final = "custom roles"
 
@@ -27,8 +27,8 @@ def concerned(cache: WatchCache, changed: Iterable[Assignment]) -> set[Key]:
     return keys | cache.by_object_id({one.principal_id for one in those})
 
 
-class AzureSweep:
-    """Every `interval` seconds, give or take a fifth: list what is at the cluster, and at scopes far from it.
+class AzureSweep(Round):
+    """In each round all is listed that is at the cluster, and at scopes far from it.
 
     What differs from the list before is told by `AzureReader`; here only custom roles are compared.
     """
@@ -38,23 +38,14 @@ class AzureSweep:
         place: Place,
         cache: WatchCache,
         azure: AzureReader,
-        add: Callable[[Key], None],
+        add: Callable[[Key, float], None],
         blindness: Blindness,
         interval: float,
     ) -> None:
+        super().__init__(cache, add, blindness, interval)
         self._place = place
-        self._cache = cache
         self._azure = azure
-        self._add = add
-        self._blindness = blindness
         self._asked: set[Hashable] = set()
-        self._interval = interval
-
-    async def run(self) -> None:
-        """Go round until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-            await self.look()
 
     async def look(self) -> None:
         """Go round once. What cannot be listed is listed again in the next round."""
@@ -82,9 +73,8 @@ class AzureSweep:
 
     async def _look_at_definitions(self, scope: str, views: Iterable[PolicyView]) -> None:
         changed = await self._azure.changed_definitions(scope)
-        for view in views:
-            if changed & {one.guid for one in self._own_definitions(view)}:
-                self._add(self._cache.policy_key(view.name))
+        having = [view for view in views if changed & {one.guid for one in self._own_definitions(view)}]
+        self._at_once(self._cache.policy_key(view.name) for view in having)
 
     def _definitions(self) -> dict[str, list[PolicyView]]:
         """The policies that have custom roles, by the scopes of the lists that show them."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from entra_access.adapters.graph_delta import GROUPS, MAX_IDS, GraphDelta
 from entra_access.domain.faults import Changed, Fault, Missing, Rejected
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.rounds import Round
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ class _Batch:
     link: str = ""
 
 
-class GroupSweep:
-    """Every `interval` seconds, give or take a fifth: have those looked at whose subject has changed.
+class GroupSweep(Round):
+    """In each round those are looked at whose subject has changed.
 
     A group that is asked for the first time is looked at once more: it may have changed after its policy
     looked at it, and before it was asked for. So are all of a batch whose link has become too old.
@@ -38,18 +38,9 @@ class GroupSweep:
         blindness: Blindness,
         interval: float,
     ) -> None:
-        self._cache = cache
+        super().__init__(cache, add, blindness, interval)
         self._delta = delta
-        self._add = add
-        self._blindness = blindness
-        self._interval = interval
         self._batches: list[_Batch] = []
-
-    async def run(self) -> None:
-        """Go round until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-            await self.look()
 
     async def look(self) -> None:
         """Go round once. What cannot be asked is asked again in the next round."""
@@ -79,10 +70,8 @@ class GroupSweep:
             self._blindness.failed(batch, fault, self._cache.by_object_id(batch.ids))
             return
         self._blindness.answered(batch)
-        for key in self._cache.by_object_id(changed & batch.asked):
-            self._add(key, 0.0)
-        for key in self._cache.by_object_id(batch.ids - batch.asked):
-            self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - jitter is no secret
+        self._at_once(self._cache.by_object_id(changed & batch.asked))
+        self._before_the_next(self._cache.by_object_id(batch.ids - batch.asked))
         batch.asked = set(batch.ids)
 
     async def _ask(self, batch: _Batch) -> frozenset[str]:

@@ -1,8 +1,6 @@
 """The round over users in Entra: one question tells which of those that policies name have changed."""
 
-import asyncio
 import logging
-import random
 from collections.abc import Callable
 from typing import Final
 
@@ -10,14 +8,15 @@ from entra_access.adapters.graph_delta import USERS, GraphDelta
 from entra_access.domain.faults import Changed, Fault, Missing, Rejected
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.rounds import Round
 
 logger = logging.getLogger(__name__)
 MEMBER_ROUNDS: Final = 5
 """Users who are only in groups are asked for in one round of so many."""
 
 
-class UserSweep:
-    """Every `interval` seconds, give or take a fifth: have those looked at who name a user that has changed.
+class UserSweep(Round):
+    """In each round those are looked at who name a user that has changed.
 
     Graph tells of all users of the tenant at once, so this costs the same however many are named. It is asked
     in every round while a user is a subject. A group's members cannot sign in once they are disabled or
@@ -32,19 +31,10 @@ class UserSweep:
         blindness: Blindness,
         interval: float,
     ) -> None:
-        self._cache = cache
+        super().__init__(cache, add, blindness, interval)
         self._delta = delta
-        self._add = add
-        self._blindness = blindness
-        self._interval = interval
         self._link = ""
         self._pauses = 0
-
-    async def run(self) -> None:
-        """Go round until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-            await self.look()
 
     async def look(self) -> None:
         """Go round once. What cannot be asked is asked again in the next round."""
@@ -75,10 +65,8 @@ class UserSweep:
                 self._link = ""
             else:
                 self._link = answer.link
-                for key in self._cache.users.holders(answer.ids | answer.names):
-                    self._add(key, 0.0)
+                self._at_once(self._cache.users.holders(answer.ids | answer.names))
                 return
         self._link = (await self._delta.begin_users()).link
         # Somebody may have changed since they were looked at, and before this began.
-        for key in self._cache.users.keys:
-            self._add(key, random.uniform(0, self._interval / 2))  # noqa: S311 - jitter is no secret
+        self._before_the_next(self._cache.users.keys)
