@@ -2,15 +2,14 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from entra_access.adapters.rbac_faults import translated
 from entra_access.api.names import (
     ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
@@ -37,18 +36,8 @@ from entra_access.domain.children import (
     seen_child,
     was_made_here,
 )
-from entra_access.domain.faults import (
-    Changed,
-    Denied,
-    Fault,
-    Missing,
-    Rejected,
-    Taken,
-    Throttled,
-    Unavailable,
-)
+from entra_access.domain.faults import Changed, Missing, Taken
 
-SERVICE: Final = "the Kubernetes API server"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -303,7 +292,7 @@ class Kubernetes:
         accept: str = JSON,
     ) -> Body:
         """One request. The generated methods would build models of what is read as plain JSON here."""
-        async with _translated(doing):
+        async with translated(doing):
             request = await self._client.param_serialize(
                 method,
                 path,
@@ -351,45 +340,6 @@ def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     where = f"/namespaces/{namespace}" if namespace else ""
     return f"{root}{where}/{kind.plural}" + (f"/{name}" if name else "")
-
-
-@asynccontextmanager
-async def _translated(doing: str) -> AsyncIterator[None]:
-    """The one place where what the client raises becomes ours."""
-    try:
-        yield
-    except ApiException as error:
-        raise _fault(error, doing) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise Unavailable(f"cannot reach {SERVICE} to {doing}: {type(error).__name__}") from error
-
-
-def _fault(error: ApiException, doing: str) -> Fault:
-    status = error.status or 0
-    if status == 404:
-        return Missing(f"not there when asked to {doing}")
-    if status == 409:
-        return Changed(f"it changed while it was to {doing}")
-    if status == 403:
-        reason = _reason(error)
-        if "being terminated" in reason:
-            return Unavailable(f"the namespace is being deleted; it was to {doing}")
-        return Denied(
-            f"the operator's service account may not {doing}: compare its ClusterRole with manifests/"
-        )
-    if status == 429:
-        return Throttled(f"{SERVICE} is throttling; it was to {doing}")
-    if status == 401 or status >= 500 or not status:
-        return Unavailable(f"{SERVICE} answered {status} when asked to {doing}")
-    return Rejected(f"{SERVICE} will not {doing} ({status})")
-
-
-def _reason(error: ApiException) -> str:
-    """The API server's own words, for telling cases apart, never for showing."""
-    try:
-        return str(json.loads(error.body or "{}").get("message", ""))
-    except ValueError:
-        return ""
 
 
 async def connect(kubeconfig: str | None = None) -> Kubernetes:
