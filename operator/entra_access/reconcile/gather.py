@@ -49,6 +49,7 @@ from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.keepers import kept_by_others
 from entra_access.reconcile.seeing import nothing, seen
 
 UNSEEN = Unavailable("not looked at yet")
@@ -114,6 +115,7 @@ class Gatherer:
             definitions={role.name: UNSEEN for role in policy.custom_roles},
             children=children,
             heirs=self._heirs(policy.meta, children),
+            kept=kept_by_others(self._cache, policy.meta.name, children),
             unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
@@ -128,8 +130,14 @@ class Gatherer:
         assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
-        heirs = self._heirs(meta, children)
-        return PolicyWorld(group=found, children=children, heirs=heirs, unread=unread, **assigned)
+        return PolicyWorld(
+            group=found,
+            children=children,
+            heirs=self._heirs(meta, children),
+            kept=kept_by_others(self._cache, meta.name, children),
+            unread=unread,
+            **assigned,
+        )
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
