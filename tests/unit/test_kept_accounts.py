@@ -122,6 +122,24 @@ async def test_an_abandoned_policy_that_keeps_lets_go_of_all_of_it() -> None:
     assert kinds(world, TOKEN) == []
 
 
+@pytest.mark.parametrize("wish", [KEEP, DELETE], ids=["kept", "edited"])
+async def test_a_token_that_no_inventory_tells_of_is_found(wish: dict[str, Any]) -> None:
+    """The operator died when it had made it, and Kubernetes has taken its policy out of the owners."""
+    world = World()
+    world.put_object(ACCOUNT)
+    world.wish(FIRST, robot(token=True), **KEEP)
+    world.deaths = {str(TOKEN)}
+    with pytest.raises(DeadError):
+        await world.look(FIRST)
+    world.wish(FIRST, robot(token=True), **wish)
+    in_foreground(world, FIRST)
+    assert kinds(world, TOKEN) == ["Namespace"]
+    await go(world, FIRST)
+    assert (TOKEN in world.objects) == (wish == KEEP)
+    if wish == KEEP:
+        assert world.objects[TOKEN]["metadata"].keys() == {"name", "namespace", "uid", "resourceVersion"}
+
+
 async def test_who_observes_is_told_of_it_and_writes_nothing() -> None:
     world = await alone()
     world.wish(FIRST, robot(token=True), **KEEP, **OBSERVE)

@@ -11,6 +11,7 @@ from entra_access.api.names import (
     ANNOTATION_ADOPT,
     CHILD_KINDS,
     KINDS,
+    LABEL_OWNER_UID,
     SECRET,
     SERVICE_ACCOUNT,
 )
@@ -355,8 +356,9 @@ class Gatherer:
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
         hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
-        ours by its UID, or where the inventory cannot have that: by our ownerReference. An account with
-        nothing of ours on it was let go for good, by another policy that had it too and keeps what it made.
+        ours by its UID, or where the inventory cannot have that: by our ownerReference, or by our label where
+        Kubernetes has taken that out and left it to its Namespace. An account with nothing of ours on it was
+        let go for good, by another policy that had it too and keeps what it made.
         """
         found, unread = list(self._cache.children(_key(meta))), []
         known, refs = {child.uid for child in found}, {child.ref for child in found}
@@ -374,7 +376,8 @@ class Gatherer:
             elif body and body["metadata"]["uid"] not in known:
                 child = seen_child(kind, body)
                 nobodys = kind is SERVICE_ACCOUNT and not is_ours(body)
-                if (child.uid == item.id and not nobodys) or meta.uid in child.owner_uids:
+                left = not item.id and child.held and child.labels.get(LABEL_OWNER_UID) == meta.uid
+                if (child.uid == item.id and not nobodys) or left or meta.uid in child.owner_uids:
                     found.append(child)
         return tuple(found), tuple(unread)
 
