@@ -33,6 +33,15 @@ ROLE_CHILD = Child(ChildRef(ROLE, "dev", "r"), OWNER, rules=(Rule(("get",), ("",
 CLUSTER_CHILD = Child(ChildRef(CLUSTER_ROLE, None, "r"), OWNER, rules=(Rule(("get",), ("",), ("pods",)),))
 ACCOUNT = Child(ChildRef(SERVICE_ACCOUNT, "dev", "robot"), OWNER)
 TOKEN = Child(ChildRef(SECRET, "dev", "robot-token"), OWNER, account="robot")
+HELD = "entra-access.dev/held-by-namespace"
+NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "name": "dev",
+    "uid": "uid-of-dev",
+    "controller": False,
+    "blockOwnerDeletion": False,
+}
 SECRETS = "/api/v1/namespaces/dev/secrets"
 
 
@@ -160,7 +169,7 @@ async def test_what_a_secret_holds_is_never_asked_for(
 async def test_a_token_of_ours_that_is_there_already_is_left_as_it_is(
     kubernetes: Kubernetes, server: ApiServer
 ) -> None:
-    """There is nothing in it that could be put right, and the operator may not change Secrets."""
+    """There is nothing in it that could be put right here; who owns it the next pass looks at."""
     server.says(status(409), (200, there()))
 
     assert await kubernetes.apply_child(TOKEN, None, None) == there()
@@ -233,6 +242,46 @@ async def test_an_account_is_shared_and_let_go_by_one_owner_alone(
     (owner,) = joining.body["metadata"]["ownerReferences"]
     assert (owner["name"], owner["uid"], owner["controller"]) == ("appdev", OWNER.uid, False)
     assert leaving.body["metadata"]["ownerReferences"] == [{"$patch": "delete", "uid": OWNER.uid}]
+
+
+@pytest.mark.parametrize(("child", "accept"), [(ACCOUNT, JSON), (TOKEN, METADATA)], ids=["account", "token"])
+async def test_what_is_to_stay_is_held_by_its_namespace_and_let_go_of_it(
+    kubernetes: Kubernetes, server: ApiServer, child: Child, accept: str
+) -> None:
+    """Nothing else of it is written, nor are the other owners; it says that the operator did it."""
+    await kubernetes.hold_child(child.ref, UID, "uid-of-dev", holds=True)
+    await kubernetes.hold_child(child.ref, UID, "uid-of-dev", holds=False)
+
+    for request in server.requests:
+        assert request.line == f"PATCH {path_of(child.ref.kind, 'dev', child.ref.name)}"
+        assert request.headers["content-type"] == "application/strategic-merge-patch+json"
+        assert request.headers["accept"] == accept
+        assert request.body.keys() == {"metadata"}
+        assert request.body["metadata"].keys() == {"uid", "ownerReferences", "annotations"}
+        assert request.body["metadata"]["uid"] == UID
+    held, left = (request.body["metadata"] for request in server.requests)
+    assert held["ownerReferences"] == [NAMESPACE]
+    assert left["ownerReferences"] == [{"$patch": "delete", "uid": "uid-of-dev"}]
+    assert [one["annotations"] for one in (held, left)] == [{HELD: "uid-of-dev"}, {HELD: None}]
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "theirs"])
+async def test_what_is_released_keeps_the_owners_of_others_alone(
+    kubernetes: Kubernetes, server: ApiServer, *, ours: bool
+) -> None:
+    """A Namespace is one of ours if we have put it there."""
+    body = there()
+    body["metadata"]["ownerReferences"].append(NAMESPACE)
+    notes = {"a": "b", HELD: "uid-of-dev"} if ours else {"a": "b"}
+    body["metadata"] |= {"resourceVersion": "1", "annotations": notes}
+    server.says((200, body), (200, {}))
+
+    await kubernetes.release_child(ACCOUNT.ref, UID)
+
+    _, patch = server.requests
+    meta = patch.body["metadata"]
+    assert meta["ownerReferences"] == (None if ours else [NAMESPACE])
+    assert meta["annotations"] == ({HELD: None} if ours else {})
 
 
 @pytest.mark.parametrize("answer", [status(404), status(409)], ids=["404", "409"])

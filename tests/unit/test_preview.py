@@ -15,7 +15,7 @@ from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import Proposal, exit_code
-from unit.accounts import FIRST, PERSON, World, robot
+from unit.accounts import FIRST, KEEP, PERSON, World, robot
 from unit.builders import AT, SCOPE, guid
 from unit.office import Office
 from unit.worlds import AKS_READER, ANNA, FAR, READER, TEAM_ID, assigned
@@ -230,6 +230,19 @@ async def test_a_shared_account_is_told_of_by_its_owners() -> None:
     assert [(line.action, line.text) for line in change] == [
         ("update", f"add AccessPolicy second to {owners}"),
         ("update", f"take AccessPolicy first out of {owners}"),
+    ]
+
+
+async def test_that_the_namespace_becomes_an_owner_of_a_kept_account_is_told() -> None:
+    """A policy that keeps joins another one that does not."""
+    world = World()
+    world.wish(FIRST, robot())
+    await world.settle()
+    found = await preview(world, {**policy("second"), "spec": {"subject": robot(), **KEEP}})
+    owners = "the owners of ServiceAccount tools/robot"
+    assert lines(found)["AccessPolicy second"] == [
+        f"add AccessPolicy second to {owners}",
+        f"add Namespace tools to {owners}",
     ]
 
 

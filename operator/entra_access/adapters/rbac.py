@@ -2,18 +2,18 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from entra_access.adapters.rbac_faults import translated
 from entra_access.api.names import (
     ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
+    ANNOTATION_HOLDER,
     EVENT,
     FIELD_MANAGER,
     GROUP,
@@ -33,22 +33,13 @@ from entra_access.domain.children import (
     Child,
     ChildRef,
     fingerprint,
+    holder_reference,
     not_made_here,
     seen_child,
     was_made_here,
 )
-from entra_access.domain.faults import (
-    Changed,
-    Denied,
-    Fault,
-    Missing,
-    Rejected,
-    Taken,
-    Throttled,
-    Unavailable,
-)
+from entra_access.domain.faults import Changed, Missing, Taken
 
-SERVICE: Final = "the Kubernetes API server"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -167,14 +158,18 @@ class Kubernetes:
             return
 
     async def release_child(self, ref: ChildRef, uid: str) -> None:
-        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes."""
+        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes.
+
+        So does a Namespace that the operator made an owner of it, so that it would stay until now.
+        """
         body = await self.get(ref.kind, ref.namespace, ref.name)
         if body is None or body["metadata"]["uid"] != uid:
             return
         meta = body["metadata"]
-        others = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
-        labels = dict.fromkeys(meta.get("labels") or {})
-        annotations = dict.fromkeys(meta.get("annotations") or {})
+        labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+        holder = annotations.get(ANNOTATION_HOLDER, "")
+        owners = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
+        others = [one for one in owners if one.get("uid") != holder]
         ours = {
             LABEL_MANAGED_BY,
             LABEL_OWNER_KIND,
@@ -182,6 +177,7 @@ class Kubernetes:
             LABEL_OWNER_UID,
             ANNOTATION_APPLIED,
             ANNOTATION_ADOPTED,
+            ANNOTATION_HOLDER,
         }
         patch = {
             "metadata": {
@@ -208,12 +204,27 @@ class Kubernetes:
         except (Missing, Changed):
             return None
 
-    async def _merge_owner(self, ref: ChildRef, uid: str, owner: Body, doing: str) -> Body:
+    async def hold_child(self, ref: ChildRef, uid: str, holder: str, *, holds: bool) -> Body:
+        """Make its Namespace an owner of an object, or none any more; an annotation tells that we did.
+
+        Raises
+        ------
+        Missing, Changed
+            The object with that UID is gone.
+        """
+        owner = holder_reference(ref, holder) if holds else {"$patch": "delete", "uid": holder}
+        note = {"annotations": {ANNOTATION_HOLDER: holder if holds else None}}
+        return await self._merge_owner(ref, uid, owner, f"change the owners of {ref}", note)
+
+    async def _merge_owner(
+        self, ref: ChildRef, uid: str, owner: Body, doing: str, more: Body | None = None
+    ) -> Body:
         """Change one of the owners of an object that has that UID still; Kubernetes merges them by UID."""
-        body = {"metadata": {"uid": uid, "ownerReferences": [owner]}}
-        path = path_of(ref.kind, ref.namespace, ref.name)
-        query = [("fieldManager", FIELD_MANAGER)]
-        return await self._call("PATCH", path, doing, query=query, body=body, content_type=STRATEGIC)
+        body = {"metadata": {"uid": uid, "ownerReferences": [owner], **(more or {})}}
+        path, query = path_of(ref.kind, ref.namespace, ref.name), [("fieldManager", FIELD_MANAGER)]
+        return await self._call(
+            "PATCH", path, doing, query=query, body=body, content_type=STRATEGIC, accept=_accept(ref.kind)
+        )
 
     async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
         """Write the status as a whole; conditions of others on the same object stay.
@@ -303,7 +314,7 @@ class Kubernetes:
         accept: str = JSON,
     ) -> Body:
         """One request. The generated methods would build models of what is read as plain JSON here."""
-        async with _translated(doing):
+        async with translated(doing):
             request = await self._client.param_serialize(
                 method,
                 path,
@@ -351,45 +362,6 @@ def path_of(kind: Kind, namespace: str | None, name: str | None) -> str:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     where = f"/namespaces/{namespace}" if namespace else ""
     return f"{root}{where}/{kind.plural}" + (f"/{name}" if name else "")
-
-
-@asynccontextmanager
-async def _translated(doing: str) -> AsyncIterator[None]:
-    """The one place where what the client raises becomes ours."""
-    try:
-        yield
-    except ApiException as error:
-        raise _fault(error, doing) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise Unavailable(f"cannot reach {SERVICE} to {doing}: {type(error).__name__}") from error
-
-
-def _fault(error: ApiException, doing: str) -> Fault:
-    status = error.status or 0
-    if status == 404:
-        return Missing(f"not there when asked to {doing}")
-    if status == 409:
-        return Changed(f"it changed while it was to {doing}")
-    if status == 403:
-        reason = _reason(error)
-        if "being terminated" in reason:
-            return Unavailable(f"the namespace is being deleted; it was to {doing}")
-        return Denied(
-            f"the operator's service account may not {doing}: compare its ClusterRole with manifests/"
-        )
-    if status == 429:
-        return Throttled(f"{SERVICE} is throttling; it was to {doing}")
-    if status == 401 or status >= 500 or not status:
-        return Unavailable(f"{SERVICE} answered {status} when asked to {doing}")
-    return Rejected(f"{SERVICE} will not {doing} ({status})")
-
-
-def _reason(error: ApiException) -> str:
-    """The API server's own words, for telling cases apart, never for showing."""
-    try:
-        return str(json.loads(error.body or "{}").get("message", ""))
-    except ValueError:
-        return ""
 
 
 async def connect(kubeconfig: str | None = None) -> Kubernetes:

@@ -296,7 +296,29 @@ class LeaveAccount(Change):
         return f"take {self.owner} out of the owners of {self.ref}"
 
 
-ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount
+@dataclass(frozen=True)
+class HoldChild(Change):
+    """Put the Namespace of a service account or token among its owners, or take it out again.
+
+    `holder` is the UID of the Namespace; `holds`: it is to be an owner.
+    """
+
+    link = Link.BINDINGS
+    ref: ChildRef
+    uid: str
+    holder: str
+    holds: bool = True
+
+    @property
+    def gives(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        verb, where = ("add", "to") if self.holds else ("take", "out of")
+        return f"{verb} Namespace {self.ref.namespace} {where} the owners of {self.ref}"
+
+
+ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount | HoldChild
 """What is written to the cluster."""
 
 

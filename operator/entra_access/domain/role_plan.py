@@ -14,7 +14,7 @@ from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
 from entra_access.domain.part import Part
 from entra_access.domain.place import Place
-from entra_access.domain.role_texts import conditional, former_subject, stalled, wrong_cluster
+from entra_access.domain.role_texts import conditional, former_subject, no_scope, stalled, wrong_cluster
 
 ASSIGNMENT: Final = "RoleAssignment"
 MADE: Final = "made"
@@ -230,7 +230,7 @@ def _plan_scope(
 ) -> None:
     if isinstance(here.seen, Missing):
         # With a resource group all assignments in it go.
-        part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
+        part.findings += [no_scope(here.scope, _scope_path(one.wish)) for one in here.wanted.values()][:1]
         return
     if isinstance(here.seen, Fault):
         part.findings.append(_unseen(here, here.seen, place))
@@ -356,11 +356,6 @@ def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
 
 def _scope_path(wish: WishedRole) -> str:
     return f"{wish.path.removesuffix('.role')}.scope"
-
-
-def _no_scope(wish: WishedRole, scope: str) -> Finding:
-    message = f"there is no {scope}; correct the scope, or create what it names"
-    return stalled("ScopeNotFound", message, _scope_path(wish))
 
 
 def _sort_out(

@@ -27,6 +27,11 @@ def wrong_cluster(role_id: str, scope: str, path: str, place: Place) -> Finding 
     )
 
 
+def no_scope(scope: str, path: str) -> Finding:
+    """A role is wished for where there is nothing."""
+    return stalled("ScopeNotFound", f"there is no {scope}; correct the scope, or create what it names", path)
+
+
 def former_subject(item: Item, seen: Assignment) -> Finding:
     """What was taken over for somebody else is not removed on the word of a line that anybody may write."""
     message = (

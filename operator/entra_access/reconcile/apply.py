@@ -20,6 +20,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    HoldChild,
     LeaveAccount,
     ReleaseChild,
     RemovePrincipal,
@@ -207,6 +208,10 @@ class Applier:
                 body = await self._kubernetes.leave_account(ref, change.uid, change.owner.uid)
                 applied.concerned |= self._cache.put(ref.kind, body) if body else set()
                 applied.gone.add(change.uid)
+            case HoldChild():
+                ref = change.ref
+                body = await self._kubernetes.hold_child(ref, change.uid, change.holder, holds=change.holds)
+                applied.concerned |= self._cache.put(ref.kind, body)
             case DeleteChild():
                 await self._kubernetes.delete_child(change.ref, change.uid)
                 ref = change.ref

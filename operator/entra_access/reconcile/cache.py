@@ -103,9 +103,13 @@ class WatchCache:
         namespace = self._namespaces.get(account.namespace or "")
         if namespace is None or namespace.ending:
             return ()
+        others = self.sharers(policy, account)
+        return tuple(sorted((one.policy.meta for one in others if one.policy and not one.deleting), key=str))
+
+    def sharers(self, policy: str, account: ChildRef) -> list[PolicyView]:
+        """The policies, other than the one of that name, whose subject is a service account."""
         names = self._relations.of_account(account.namespace, account.name) - {policy}
-        views = [view for name in names if (view := self._views.get(name)) and not view.deleting]
-        return tuple(sorted((view.policy.meta for view in views if view.policy), key=str))
+        return [view for name in names if (view := self._views.get(name))]
 
     @property
     def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
