@@ -34,8 +34,8 @@ from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
-from entra_access.reconcile.directory_sweep import DirectorySweep
 from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.group_sweep import GroupSweep
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.planning import Modes, Planner
 from entra_access.reconcile.preview import Preview
@@ -44,6 +44,7 @@ from entra_access.reconcile.reconciler import Reconciler
 from entra_access.reconcile.rehearsal import unknown_to
 from entra_access.reconcile.role_ids import MISSING_SECONDS
 from entra_access.reconcile.sweeps import Sweeps
+from entra_access.reconcile.user_sweep import UserSweep
 from entra_access.settings import SettingError, Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -228,8 +229,9 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)
         rounds = (
             sweeps,
-            AzureSweep(place, cache, azure, queue.add, blindness, every),
-            DirectorySweep(cache, graph.delta, queue.add_after, blindness, every),
+            AzureSweep(place, cache, azure, queue.add_after, blindness, every),
+            GroupSweep(cache, graph.delta, queue.add_after, blindness, every),
+            UserSweep(cache, graph.delta, queue.add_after, blindness, every),
         )
         # Ours first: kopf takes tasks that start after it for its own, and cancels them.
         work = _after(complete, lambda: queue.run(reconciler.reconcile, settings.workers))

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from azure.core.credentials_async import AsyncTokenCredential
+from kubernetes.aio.client import ApiClient, Configuration
 
 from entra_access.adapters.arm import Arm
 from entra_access.adapters.credentials import Identity, make_credential
 from entra_access.adapters.graph import Graph
+from entra_access.adapters.rbac import Kubernetes
 from entra_sandbox import seed
 from support.answers import Answers, answering
+from support.api_server import ApiServer, listening
 from support.sandbox import RunningSandbox
 
 
@@ -97,3 +100,18 @@ async def answers(tmp_path: Path) -> AsyncIterator[Answers]:
     """A server that says what a test tells it to."""
     async with answering(tmp_path / "answers") as server:
         yield server
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    """An API server of a few lines."""
+    async with listening() as api:
+        yield api
+
+
+@pytest.fixture
+async def kubernetes(server: ApiServer) -> AsyncIterator[Kubernetes]:
+    """Kubernetes, as the operator calls it, at that server."""
+    made = Kubernetes(ApiClient(Configuration(host=server.url)))
+    yield made
+    await made.close()

@@ -21,7 +21,7 @@ def groups(sandbox: RunningSandbox, number: int) -> list[str]:
 async def test_whatever_changes_in_a_group_is_told(graph: Graph, sandbox: RunningSandbox) -> None:
     """Of those that were asked for, and each change once."""
     one, other, third, stranger = groups(sandbox, 4)
-    answer = await graph.delta.begin(GROUPS, [one, other, third])
+    answer = await graph.delta.begin_groups([one, other, third])
     assert answer.ids == {one, other, third}
     client = sandbox.client
     changes: tuple[tuple[Callable[[], object], str], ...] = (
@@ -46,17 +46,21 @@ async def test_whatever_changes_in_a_group_is_told(graph: Graph, sandbox: Runnin
 
 
 async def test_users_who_are_disabled_or_deleted_are_told(graph: Graph, sandbox: RunningSandbox) -> None:
-    """Of those that were asked for."""
-    answer = await graph.delta.begin(USERS, [ALICE, BOB])
-    assert answer.ids == {ALICE, BOB}
+    """Of all in the tenant, by object id, and by name those who are there."""
+    answer = await graph.delta.begin_users()
+    assert (answer.ids, answer.names) == (frozenset(), frozenset()), "what they were like before is not read"
     sandbox.client.disable_user(seed.ALICE)
     sandbox.client.disable_user(seed.LEAD)
     answer = await graph.delta.follow(USERS, answer.link)
-    assert answer.ids == {ALICE}
+    assert (answer.ids, answer.names) == (frozenset({ALICE, LEAD}), frozenset({seed.ALICE, seed.LEAD}))
     sandbox.client.delete_user(seed.BOB)
     answer = await graph.delta.follow(USERS, answer.link)
-    assert answer.ids == {BOB}
+    assert (answer.ids, answer.names) == (frozenset({BOB}), frozenset())
     assert (await graph.delta.follow(USERS, answer.link)).ids == frozenset()
+    assert {one["query"].split("$deltatoken=")[0] for one in sandbox.client.journal(kind="graph")} == {
+        "$select=userPrincipalName,accountEnabled&",
+        "",
+    }
 
 
 async def test_fifty_are_one_question(
@@ -65,7 +69,7 @@ async def test_fifty_are_one_question(
     """And following its link is one too, however many of them changed."""
     ids = groups(sandbox, MAX_IDS)
     asked()
-    answer = await graph.delta.begin(GROUPS, ids)
+    answer = await graph.delta.begin_groups(ids)
     assert answer.ids == set(ids)
     for one in ids:
         sandbox.client.add_member(one, ALICE)
@@ -77,7 +81,7 @@ async def test_all_pages_are_read(graph: Graph, sandbox: RunningSandbox) -> None
     """Of the first answer as of those that follow."""
     ids = groups(sandbox, 7)
     sandbox.client.settings(delta_page_size=2)
-    answer = await graph.delta.begin(GROUPS, ids)
+    answer = await graph.delta.begin_groups(ids)
     assert answer.ids == set(ids)
     for one in ids:
         sandbox.client.change_group(one, addMembers=[ALICE, BOB, LEAD])
@@ -88,7 +92,7 @@ async def test_all_pages_are_read(graph: Graph, sandbox: RunningSandbox) -> None
 
 async def test_a_link_that_is_too_old_says_so(graph: Graph, sandbox: RunningSandbox) -> None:
     """Then everything must be read anew, which is no failure."""
-    answer = await graph.delta.begin(GROUPS, groups(sandbox, 1))
+    answer = await graph.delta.begin_groups(groups(sandbox, 1))
     sandbox.client.settings(delta_token_lifetime=0)
     sandbox.client.advance(1)
     with pytest.raises(Changed):
@@ -119,12 +123,12 @@ async def test_what_fails_is_a_fault_on_whichever_page(
     """Nothing is told of half an answer."""
     ids = groups(sandbox, 3)
     sandbox.client.settings(delta_page_size=2)
-    answer = await graph.delta.begin(GROUPS, ids)
+    answer = await graph.delta.begin_groups(ids)
     query = {"first": "filter", "second": "skiptoken", "of a link": "deltatoken"}[page]
     sandbox.client.fault(kind="graph", path_regex="delta", query_regex=query, count=None, **more)  # type: ignore[arg-type]  # by their names
     following = page == "of a link"
     with pytest.raises(fault):
-        await (graph.delta.follow(GROUPS, answer.link) if following else graph.delta.begin(GROUPS, ids))
+        await (graph.delta.follow(GROUPS, answer.link) if following else graph.delta.begin_groups(ids))
 
 
 @pytest.mark.parametrize(("kind", "right"), [(GROUPS, "Group.ReadWrite.All"), (USERS, "User.Read.All")])
@@ -132,7 +136,8 @@ async def test_a_missing_permission_is_named(
     graph_with: Callable[..., Graph], sandbox: RunningSandbox, kind: str, right: str
 ) -> None:
     """Which one, and where to grant it."""
+    delta = graph_with("Application.Read.All").delta
     with pytest.raises(Denied) as caught:
-        await graph_with("Application.Read.All").delta.begin(kind, [ALICE])
+        await (delta.begin_users() if kind == USERS else delta.begin_groups([ALICE]))
     assert f"grant it {right} in Entra" in caught.value.message
     assert sandbox.client.journal(status=403)

@@ -1,16 +1,13 @@
 """What is sent to the API server, byte by byte, and what its answers become. The rest needs a real one."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import ApiClient, Configuration
 
 from entra_access.adapters.rbac import Kubernetes, path_of
-from entra_access.api.names import CLUSTER_ROLE, FIELD_MANAGER, GRANT, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
+from entra_access.api.names import CLUSTER_ROLE, FIELD_MANAGER, POLICY, ROLE, SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import AdoptionPolicy, Meta, Rule
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import (
@@ -23,6 +20,7 @@ from entra_access.domain.faults import (
     Throttled,
     Unavailable,
 )
+from support.api_server import ApiServer, status
 
 UID = "11111111-1111-4111-8111-111111111111"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -33,76 +31,16 @@ ROLE_CHILD = Child(ChildRef(ROLE, "dev", "r"), OWNER, rules=(Rule(("get",), ("",
 CLUSTER_CHILD = Child(ChildRef(CLUSTER_ROLE, None, "r"), OWNER, rules=(Rule(("get",), ("",), ("pods",)),))
 ACCOUNT = Child(ChildRef(SERVICE_ACCOUNT, "dev", "robot"), OWNER)
 TOKEN = Child(ChildRef(SECRET, "dev", "robot-token"), OWNER, account="robot")
+HELD = "entra-access.dev/held-by-namespace"
+NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "name": "dev",
+    "uid": "uid-of-dev",
+    "controller": False,
+    "blockOwnerDeletion": False,
+}
 SECRETS = "/api/v1/namespaces/dev/secrets"
-
-
-@dataclass
-class Request:
-    """What the API server was sent."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def line(self) -> str:
-        """Method and path."""
-        return f"{self.method} {self.target.partition('?')[0]}"
-
-
-@dataclass
-class ApiServer:
-    """Answers each request with the next prepared answer, and the last one again and again."""
-
-    url: str = ""
-    answers: list[tuple[int, bytes]] = field(default_factory=lambda: [(200, b"{}")])
-    requests: list[Request] = field(default_factory=list)
-
-    def says(self, *answers: tuple[int, object]) -> None:
-        """Prepare the answers: a status and what is sent as JSON, or bytes as they are."""
-        self.answers = [
-            (status, body if isinstance(body, bytes) else json.dumps(body).encode())
-            for status, body in answers
-        ]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and close; the status 0 closes at once."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, target, _ = head[0].split(" ")
-        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.requests.append(Request(method, target, headers, json.loads(body) if body else None))
-        status, data = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if status:
-            start = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            writer.write(f"{start}content-length: {len(data)}\r\n\r\n".encode() + data)
-            await writer.drain()
-        writer.close()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ApiServer]:
-    """An API server of a few lines."""
-    api = ApiServer()
-    listening = await asyncio.start_server(api.serve, "127.0.0.1", 0)
-    api.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    yield api
-    listening.close()
-    await listening.wait_closed()
-
-
-@pytest.fixture
-async def kubernetes(server: ApiServer) -> AsyncIterator[Kubernetes]:
-    """Kubernetes, as the operator calls it, at that server."""
-    made = Kubernetes(ApiClient(Configuration(host=server.url)))
-    yield made
-    await made.close()
-
-
-def status(code: int, message: str = "") -> tuple[int, object]:
-    """The API server's refusal."""
-    return code, {"kind": "Status", "status": "Failure", "code": code, "message": message}
 
 
 def there(owner: str = OWNER.uid, manager: str = "helm") -> dict[str, Any]:
@@ -160,7 +98,7 @@ async def test_what_a_secret_holds_is_never_asked_for(
 async def test_a_token_of_ours_that_is_there_already_is_left_as_it_is(
     kubernetes: Kubernetes, server: ApiServer
 ) -> None:
-    """There is nothing in it that could be put right, and the operator may not change Secrets."""
+    """There is nothing in it that could be put right here; who owns it the next pass looks at."""
     server.says(status(409), (200, there()))
 
     assert await kubernetes.apply_child(TOKEN, None, None) == there()
@@ -233,6 +171,46 @@ async def test_an_account_is_shared_and_let_go_by_one_owner_alone(
     (owner,) = joining.body["metadata"]["ownerReferences"]
     assert (owner["name"], owner["uid"], owner["controller"]) == ("appdev", OWNER.uid, False)
     assert leaving.body["metadata"]["ownerReferences"] == [{"$patch": "delete", "uid": OWNER.uid}]
+
+
+@pytest.mark.parametrize(("child", "accept"), [(ACCOUNT, JSON), (TOKEN, METADATA)], ids=["account", "token"])
+async def test_what_is_to_stay_is_held_by_its_namespace_and_let_go_of_it(
+    kubernetes: Kubernetes, server: ApiServer, child: Child, accept: str
+) -> None:
+    """Nothing else of it is written, nor are the other owners; it says that the operator did it."""
+    await kubernetes.hold_child(child.ref, UID, "uid-of-dev", holds=True)
+    await kubernetes.hold_child(child.ref, UID, "uid-of-dev", holds=False)
+
+    for request in server.requests:
+        assert request.line == f"PATCH {path_of(child.ref.kind, 'dev', child.ref.name)}"
+        assert request.headers["content-type"] == "application/strategic-merge-patch+json"
+        assert request.headers["accept"] == accept
+        assert request.body.keys() == {"metadata"}
+        assert request.body["metadata"].keys() == {"uid", "ownerReferences", "annotations"}
+        assert request.body["metadata"]["uid"] == UID
+    held, left = (request.body["metadata"] for request in server.requests)
+    assert held["ownerReferences"] == [NAMESPACE]
+    assert left["ownerReferences"] == [{"$patch": "delete", "uid": "uid-of-dev"}]
+    assert [one["annotations"] for one in (held, left)] == [{HELD: "uid-of-dev"}, {HELD: None}]
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "theirs"])
+async def test_what_is_released_keeps_the_owners_of_others_alone(
+    kubernetes: Kubernetes, server: ApiServer, *, ours: bool
+) -> None:
+    """A Namespace is one of ours if we have put it there."""
+    body = there()
+    body["metadata"]["ownerReferences"].append(NAMESPACE)
+    notes = {"a": "b", HELD: "uid-of-dev"} if ours else {"a": "b"}
+    body["metadata"] |= {"resourceVersion": "1", "annotations": notes}
+    server.says((200, body), (200, {}))
+
+    await kubernetes.release_child(ACCOUNT.ref, UID)
+
+    _, patch = server.requests
+    meta = patch.body["metadata"]
+    assert meta["ownerReferences"] == (None if ours else [NAMESPACE])
+    assert meta["annotations"] == ({HELD: None} if ours else {})
 
 
 @pytest.mark.parametrize("answer", [status(404), status(409)], ids=["404", "409"])
@@ -331,83 +309,3 @@ async def test_what_is_not_there_is_none(kubernetes: Kubernetes, server: ApiServ
     server.says(status(404))
     for kind in (ROLE, SERVICE_ACCOUNT, SECRET):
         assert await kubernetes.get(kind, "dev", "x") is None
-
-
-async def test_a_dry_run_says_so_in_each_request(kubernetes: Kubernetes, server: ApiServer) -> None:
-    """Else it would be a write. A new object by POST, the patch of one that is there by PATCH."""
-    patch = [{"op": "add", "path": "/spec", "value": {}}]
-    assert await kubernetes.objections(POLICY, None, None, {"spec": {}}) == ()
-    assert await kubernetes.objections(GRANT, "dev", "work", patch) == ()
-
-    new, changed = server.requests
-    assert (new.line, new.body) == (f"POST {path_of(POLICY, None, None)}", {"spec": {}})
-    assert (changed.line, changed.body) == (f"PATCH {path_of(GRANT, 'dev', 'work')}", patch)
-    assert (new.headers["content-type"], changed.headers["content-type"]) == (
-        JSON,
-        "application/json-patch+json",
-    )
-    assert all("dryRun=All" in one.target for one in server.requests)
-
-
-INVALID: dict[str, Any] = {
-    "message": "all of it",
-    "details": {
-        "causes": [
-            {"field": "spec.subject", "message": "exactly\n one"},
-            {"field": "<nil>", "message": "not all was checked"},
-            {"field": "spec.subject", "message": "exactly\n one"},
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        ((422, INVALID), [("spec.subject", "exactly one"), ("", "not all was checked")]),
-        (status(400, "cannot be read"), [("", "cannot be read")]),
-        (status(403, "being terminated"), [("", "being terminated")]),
-        ((413, b"<html>"), [("", "without a reason (413)")]),
-        ((422, b"[]"), [("", "without a reason (422)")]),
-    ],
-)
-async def test_what_it_has_against_an_object_is_in_its_own_words(
-    kubernetes: Kubernetes, server: ApiServer, answer: tuple[int, object], expected: list[tuple[str, str]]
-) -> None:
-    server.says(answer, (201, {"status": {"allowed": True}}))
-    assert list(await kubernetes.objections(POLICY, None, None, {})) == expected
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-async def test_a_denial_is_of_the_object_only_where_the_caller_has_the_right(
-    kubernetes: Kubernetes,
-    server: ApiServer,
-    allowed: bool,  # noqa: FBT001
-) -> None:
-    """Admission and authorization answer alike."""
-    server.says(status(403, "denied"), (201, {"status": {"allowed": allowed}}))
-    if allowed:
-        assert [one.message for one in await kubernetes.objections(GRANT, "dev", None, {})] == ["denied"]
-    else:
-        with pytest.raises(Denied):
-            await kubernetes.objections(GRANT, "dev", None, {})
-
-    asked = server.requests[1]
-    assert asked.line == "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    assert asked.body["spec"]["resourceAttributes"] == {
-        "verb": "create",
-        "group": "entra-access.dev",
-        "resource": "namespacegrants",
-        "namespace": "dev",
-    }
-
-
-@pytest.mark.parametrize(
-    ("code", "fault"), [(404, Missing), (409, Changed), (429, Throttled), (500, Unavailable)]
-)
-async def test_where_it_did_not_look_at_the_object_that_is_a_fault(
-    kubernetes: Kubernetes, server: ApiServer, code: int, fault: type[Fault]
-) -> None:
-    server.says(status(code, HIDDEN))
-    with pytest.raises(fault):
-        await kubernetes.objections(POLICY, None, None, {})

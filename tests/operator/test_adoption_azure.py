@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from entra_sandbox import seed
+from entra_sandbox.hands import Hands
 from support.adopting import kept
 from support.cluster import Body, Cluster, eventually
+from support.drift import item, tells
 from support.life import AKS_USER, ceiling, gets, last_request, loses, may, person
 from support.scopes import (
     PLAIN_READER,
@@ -50,6 +52,12 @@ def lines(body: Body, kind: str = "RoleAssignment") -> dict[str, str]:
 def names(cluster: Cluster, principal: str) -> list[str]:
     """The names of somebody's role assignments."""
     return [one["name"] for one in cluster.azure.assignments(principal)]
+
+
+def entry(cluster: Cluster, name: str) -> Body:
+    """The role assignment of that name, as the sandbox has it."""
+    (found,) = [one for one in cluster.azure.assignments() if one["name"] == name]
+    return found
 
 
 def with_theirs(cluster: Cluster, role: str = READER, scope: str = "", **fields: Any) -> tuple[Personal, str]:
@@ -126,7 +134,7 @@ def test_what_was_adopted_once_stays_so_when_the_policy_adopts_no_more(cluster: 
     assert names(cluster, policy.who.id) == [theirs]
 
 
-@pytest.mark.parametrize("adoption", ["Never", "Always"])
+@pytest.mark.parametrize("adoption", ["Never", "IfIdentical"])
 def test_an_assignment_under_a_condition_is_warned_of(cluster: Cluster, adoption: str) -> None:
     """It may give less than is asked for, so it is not taken over; when the condition goes, all is well."""
     policy, theirs = with_theirs(cluster, condition=CONDITION)
@@ -136,7 +144,7 @@ def test_an_assignment_under_a_condition_is_warned_of(cluster: Cluster, adoption
 
     said = policy.says("Warning", "ConditionalAssignment")["message"]
     assert f"{READER} at" in said
-    assert "remove that assignment or its condition" in said
+    assert "remove that assignment or its condition, or have it taken over by adoptionPolicy: Always" in said
     assert theirs not in lines(policy.ready())
     assert arm_writes(cluster, since) == []
     cluster.azure.unassign(theirs)
@@ -145,25 +153,49 @@ def test_an_assignment_under_a_condition_is_warned_of(cluster: Cluster, adoption
     policy.look_again()
     found = policy.ready()
     assert not cluster.condition("apol", policy.name, "Warning")
-    assert (again in lines(found)) == (adoption == "Always")
+    assert (again in lines(found)) == (adoption == "IfIdentical")
     policy.delete()
     assert names(cluster, policy.who.id) == [again]
 
 
-def test_a_condition_on_an_adopted_assignment_takes_nothing_away(cluster: Cluster) -> None:
-    """Another hand narrows it down: it is warned of and left, and stays when the policy goes."""
+def test_an_assignment_under_a_condition_is_made_whole_by_always(cluster: Cluster) -> None:
+    """It keeps its name and what another hand says of it, and stays when the policy goes."""
+    policy, theirs = with_theirs(cluster, condition=CONDITION, description="by hand")
+
+    found = policy.update(azureRoles=[CONNECT, at(READER)], adoptionPolicy="Always")
+
+    assert lines(found)[theirs] == "Adopted"
+    assert found["status"]["drift"]["state"] == "InSync"
+    assert "items" not in found["status"]["drift"]
+    assert not cluster.condition("apol", policy.name, "Warning")
+    assert (entry(cluster, theirs)["condition"], entry(cluster, theirs)["description"]) == (None, "by hand")
+    gets(cluster, policy.who, "list", "pods")
+    policy.delete()
+    assert names(cluster, policy.who.id) == [theirs]
+
+
+def test_a_condition_on_an_adopted_assignment_is_put_right(cluster: Cluster) -> None:
+    """Another hand narrows it down: that is told of with who it was, and by an observer left as it is."""
     policy, theirs = with_theirs(cluster)
     policy.update(azureRoles=[CONNECT, at(READER)])
-    cluster.azure.unassign(theirs)
-    fields = {"name": theirs, "condition": CONDITION}
-    cluster.azure.assign(policy.who.upn, READER, cluster.stack.cluster_id, **fields)
+    words = f"RoleAssignment {READER} at {cluster.stack.cluster_id.rpartition('/')[2]}"
+    policy.apply(mode="Observe")
+    policy.ready()
+    Hands(cluster.azure).change_assignment(entry(cluster, theirs)["id"], condition=CONDITION)
     cluster.quiet(0.7)
-    since = last_request(cluster)
 
     policy.look_again()
 
-    policy.says("Warning", "ConditionalAssignment")
-    assert arm_writes(cluster, since) == []
+    narrowed = item("Azure", words, "condition", "none", CONDITION, "Reported")
+    tells(cluster, policy.name, "Drifted", narrowed)
+    said = policy.says("Stalled", "ObserveOnly")["message"]
+    assert f"correct assignment of Azure role {READER}" in said
+    assert cluster.condition("apol", policy.name, "Ready")["status"] == "False"
+    assert entry(cluster, theirs)["condition"] == CONDITION
+    policy.apply(mode="Enforce")
+    tells(cluster, policy.name, "InSync", {**narrowed, "action": "Corrected"})
+    assert entry(cluster, theirs)["condition"] is None
+    assert lines(policy.ready())[theirs] == "Adopted"
     policy.delete()
     assert names(cluster, policy.who.id) == [theirs]
 

@@ -23,7 +23,7 @@ from support.scopes import (
     operator_may,
     personal,
 )
-from support.watching import in_the_rounds
+from support.watching import users_in_the_rounds
 
 FINALIZER = "entra-access.dev/cleanup"
 CONNECT = at(AKS_USER)
@@ -335,8 +335,7 @@ def test_a_policy_for_a_person_does_not_set_all_the_others_to_work(cluster: Clus
     one = personal(cluster, azureRoles=[CONNECT])
     for policy in (*others, one):
         policy.ready()
-    for policy in (*others, one):
-        in_the_rounds(cluster, policy.who.id, policy.who.upn)
+    users_in_the_rounds(cluster)
     since = last_request(cluster)
 
     one.delete()

@@ -61,7 +61,7 @@ class Call:
 FIND = Call("GET", UNIQUE, "graph")
 DELETED = Call("GET", "^/v1.0/directory/deletedItems", "graph")
 NAMESAKES = Call("GET", "^/v1.0/groups$", "graph")
-USERS = Call("GET", "^/v1.0/users/", "graph")
+USERS = Call("GET", "^/v1.0/users/(?!delta)", "graph")
 MEMBERS = Call("GET", f"{GROUP}/members", "graph")
 OWNERS = Call("GET", f"{GROUP}/owners", "graph")
 CREATE = Call("PATCH", UNIQUE, "graph")
@@ -303,8 +303,9 @@ def test_a_pause_of_no_seconds_is_no_invitation_to_rush(storm: Cluster) -> None:
     storm.waits_for("apol", wish.name, "Reconciling", "Throttled")
     storm.quiet(3)
 
-    calls = len(storm.azure.journal(since=last, kind="graph"))
-    assert calls <= 15
+    # A round that fails meanwhile has others looked at too, once.
+    calls = [one for one in storm.azure.journal(since=last, kind="graph") if wish.name in one["path"]]
+    assert 3 <= len(calls) <= 15
     storm.azure.clear_faults()
     come_right(storm, wish)
     remove(storm, wish)

@@ -251,21 +251,43 @@ def test_a_subject_who_is_deleted_is_said_to_be_missing(quick: Cluster) -> None:
     at_rest(quick)
 
 
-def test_a_member_who_is_deleted_is_said_to_be_missing(quick: Cluster) -> None:
-    """With a user who is gone for good all memberships go: the others stay, and the field is named.
+def test_a_member_who_is_disabled_is_warned_of(quick: Cluster) -> None:
+    """By the rounds, although nothing about the group has changed; and no more when that is over."""
+    policy = new_policy(quick, who := person(quick), person(quick))
+    policy.ready()
 
-    Until then Entra tells of no change of the group, so it is the hourly look that finds it.
+    quick.azure.disable_user(who.id)
+
+    said = quick.waits_for("apol", policy.name, "Warning", "UserDisabled")
+    assert said["message"].startswith("spec.subject.group.members[0].user: ")
+    assert who.upn in said["message"]
+    policy.ready()
+    at_rest(quick)
+
+    quick.azure.disable_user(who.id, disabled=False)
+    eventually(lambda: not condition_of(policy.ready(), "Warning"), "it is not warned of any more")
+
+
+@pytest.mark.parametrize("purge", [False, True], ids=["can be restored", "for good"])
+def test_a_member_who_is_deleted_is_said_to_be_missing(quick: Cluster, *, purge: bool) -> None:
+    """The others stay, and the field is named, by the rounds: Entra tells of no change of the group.
+
+    As soon as somebody of that name is there again, all is well.
     """
     gone, stays = person(quick), person(quick)
     policy = new_policy(quick, gone, stays)
     policy.ready()
 
-    quick.azure.delete_user(gone.id, purge=True)
+    quick.azure.delete_user(gone.id, purge=purge)
 
     said = quick.waits_for("apol", policy.name, "Stalled", "MemberNotFound")
     assert said["message"].startswith("spec.subject.group.members[0].user: ")
-    assert policy.entra()["members"] == [stays.id]
     at_rest(quick)
+    assert policy.entra()["members"] == [stays.id]
+
+    new = str(quick.azure.add_user(gone.upn)["id"])
+    policy.ready()
+    assert policy.entra()["members"] == sorted([stays.id, new])
 
 
 @pytest.mark.parametrize("membership", ["Additive", "Unmanaged"])

@@ -353,6 +353,8 @@ def test_an_observed_policy_takes_nothing_at_the_end_and_says_what_is_left(clust
 
     over = has_ended(cluster, namespace, end=end)
 
+    said = f"the access was to end at {end} and has not, because mode is Observe; to end it set spec.mode of"
+    assert condition_of(over, "Expired")["message"].startswith(said)
     assert may(cluster, who, "list", "pods", namespace)
     items = over["status"]["drift"]["items"]
     assert [(one["object"].split()[0], one["found"], one["action"]) for one in items] == [
@@ -362,7 +364,8 @@ def test_an_observed_policy_takes_nothing_at_the_end_and_says_what_is_left(clust
     assert condition_of(over, "Drifted")["reason"] == "Observed"
     policy.apply(mode="Enforce")
     loses(cluster, who, "list", "pods", namespace)
-    has_ended(cluster, namespace, end=end)
+    over = has_ended(cluster, namespace, end=end)
+    assert condition_of(over, "Expired")["message"].startswith(f"the access ended at {end}")
 
 
 # At the door

@@ -23,7 +23,6 @@ from support.life import (
     person,
 )
 from support.scopes import PODS, READER, WRITER, at, custom_role, namespace_scope, roles_of
-from support.subjects import answers, direct, token_config
 from support.trouble import clean_log
 from support.watching import in_the_rounds
 
@@ -163,23 +162,6 @@ def test_keeping_asks_nothing_of_entra_and_azure(cluster: Cluster) -> None:
     assert len(cluster_objects(cluster, policy.name)) == 1
     about = [one["path"] for one in cluster.azure.journal(since=since) if group in one["path"]]
     assert about == []
-
-
-def test_a_service_account_and_its_token_are_kept(cluster: Cluster) -> None:
-    """The token goes on signing in, with what is bound to it."""
-    namespace = cluster.namespace()
-    account = {"namespace": namespace, "name": "robot", "token": True}
-    policy = direct(cluster, {"serviceAccount": account}, clusterRoles=["view"], **KEEP)
-    policy.ready()
-    config = token_config(cluster, namespace, "robot-token")
-    eventually(lambda: answers(cluster, config, "get", "pods", "-A"), "it signs in")
-
-    policy.delete()
-
-    at_rest(cluster)
-    assert answers(cluster, config, "get", "pods", "-A")
-    for kind, name in (("serviceaccount", "robot"), ("secret", "robot-token")):
-        assert marks_of(cluster.get(kind, name, namespace)) == []
 
 
 # Grants

@@ -20,7 +20,7 @@ from support.life import (
 from support.scopes import READER, at, inventory, namespace_scope, roles_of
 from support.subjects import Direct, application, direct, whom
 from support.trouble import clean_log
-from support.watching import in_the_rounds
+from support.watching import users_in_the_rounds
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +226,7 @@ def test_the_end_of_one_policy_is_no_news_for_others(cluster: Cluster) -> None:
     policies = [direct(cluster, user(one.upn), clusterRoles=["view"]) for one in (stays, goes)]
     for policy in policies:
         policy.ready()
-    in_the_rounds(cluster, stays.id, stays.upn)
+    users_in_the_rounds(cluster)
     since = last_request(cluster)
 
     policies[1].delete()

@@ -176,6 +176,18 @@ def in_the_rounds(cluster: Cluster, subject: str, *names: str) -> None:
     comes_to_rest(cluster, 1.0)
 
 
+def users_in_the_rounds(cluster: Cluster) -> None:
+    """Wait until the rounds over Entra follow what becomes of users, and all that they began with is over."""
+    since = last_request(cluster)
+
+    def followed() -> bool:
+        asked = cluster.azure.journal(since=since, path_regex="users/delta")
+        return any("latest" not in one["query"] for one in asked)
+
+    eventually(followed, "users are followed")
+    comes_to_rest(cluster, 1.0)
+
+
 def is_still(cluster: Cluster, seconds: float, *, looked: str = "graph") -> None:
     """See that it comes to rest and nothing is written to anything then, while Entra is looked at."""
     comes_to_rest(cluster, 1.0)

@@ -1,16 +1,21 @@
 """Policies that have the same service account as their subject, in memory."""
 
+import random
 from typing import Any
 
 from entra_access.api.names import CLUSTER_ROLE, POLICY, SECRET, SERVICE_ACCOUNT
 from entra_access.domain.children import ChildRef
+from entra_access.domain.faults import Fault, Throttled, Unavailable
 from entra_access.reconcile.cache import Key
+from unit.objects import DeadError
 from unit.office import Office
 from unit.worlds import ANNA
 
 PERSON = {"user": {"userPrincipalName": ANNA}}
 ACCOUNT = ChildRef(SERVICE_ACCOUNT, "tools", "robot")
 TOKEN = ChildRef(SECRET, "tools", "robot-token")
+KEEP: dict[str, Any] = {"deletePolicy": "Keep"}
+OBSERVE: dict[str, Any] = {"mode": "Observe"}
 FIRST, SECOND, THIRD = (Key("AccessPolicy", None, name) for name in ("first", "second", "third"))
 
 
@@ -81,3 +86,35 @@ async def shared(**specs: dict[str, Any]) -> World:
         await world.look(key)
     await world.settle()
     return world
+
+
+def other_of(key: Key) -> Key:
+    return SECOND if key == FIRST else FIRST
+
+
+def marks(world: World) -> set[str]:
+    """What there is on the account besides its name and UID."""
+    return set(world.objects[ACCOUNT]["metadata"]) - {"name", "namespace", "uid", "resourceVersion"}
+
+
+def told(world: World, key: Key) -> list[tuple[str, str, str, str]]:
+    """What the status says of the account's drift: field, expected, found and what became of it."""
+    items = world.status(key).drift.get("items", ())
+    return [
+        (one["field"], one["expected"], one["found"], one["action"])
+        for one in items
+        if one["object"] == str(ACCOUNT)
+    ]
+
+
+async def hurt(world: World, chance: random.Random, key: Key) -> None:
+    """A pass in which something may go wrong."""
+    kinds: list[Fault] = [Unavailable("down"), Throttled("slowly", retry_after=1)]
+    calls = ["child", "delete_child", "hold", "leave", "release", "status", "finalizers"]
+    world.faults = {call: chance.choice(kinds) for call in calls if chance.random() < 0.15}
+    world.deaths = {str(ref) for ref in (ACCOUNT, TOKEN) if chance.random() < 0.1}
+    try:
+        await world.look(key)
+    except DeadError:
+        world.watch()
+    world.faults, world.deaths = {}, set()

@@ -6,9 +6,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from entra_access.adapters.rbac_dry_run import Objection
-from entra_access.api.names import ANNOTATION_ACCOUNT_UID, GRANT, POLICY, SERVICE_ACCOUNT, Kind
+from entra_access.api.names import (
+    ANNOTATION_ACCOUNT_UID,
+    ANNOTATION_HOLDER,
+    GRANT,
+    POLICY,
+    SERVICE_ACCOUNT,
+    Kind,
+)
 from entra_access.api.resources import AdoptionPolicy
-from entra_access.domain.children import Child, ChildRef, is_ours
+from entra_access.domain.children import Child, ChildRef, holder_reference, is_ours
 from entra_access.domain.faults import Changed, Fault, Unavailable
 from entra_access.reconcile.cache import Key, WatchCache
 from unit.builders import NOW, body_of
@@ -62,7 +69,8 @@ class Objects(Calls):
 
     `objects`: what was made in it, or was there; `hides`: those of them that a reading does not show;
     `deaths`: children with which the operator dies when they are made; `due`: who is to be looked at;
-    `objects_to`: what the API server has against resources, by name; `tried`: what it was asked about.
+    `foreground`: the UIDs of resources that wait for Kubernetes to collect what they own; `objects_to`: what
+    the API server has against resources, by name; `tried`: what it was asked about.
     """
 
     def __init__(self) -> None:
@@ -71,6 +79,7 @@ class Objects(Calls):
         self.hides: set[ChildRef] = set()
         self.deaths: set[str] = set()
         self.due: set[Key] = set()
+        self.foreground: set[str] = set()
         self.cache = WatchCache()
         self.tried: list[tuple[str | None, Any]] = []
         self.objects_to: dict[str, tuple[Objection, ...]] = {}
@@ -111,6 +120,8 @@ class Objects(Calls):
         if old and child.owned:
             refs = {**_owners(old), **_owners(body)}
             body["metadata"]["ownerReferences"] = list(refs.values())
+            held = (old["metadata"].get("annotations") or {}).get(ANNOTATION_HOLDER)
+            body["metadata"]["annotations"] |= {ANNOTATION_HOLDER: held} if held else {}
         if child.account:
             account = self.objects[ChildRef(SERVICE_ACCOUNT, child.ref.namespace, child.account)]
             body["metadata"]["annotations"][ANNOTATION_ACCOUNT_UID] = account["metadata"]["uid"]
@@ -139,6 +150,17 @@ class Objects(Calls):
         del owners[owner_uid]
         return self._owned(ref, owners)
 
+    async def hold_child(self, ref: ChildRef, uid: str, holder: str, *, holds: bool) -> dict[str, Any]:
+        self._write("hold", f"{'+' if holds else '-'} {ref}")
+        metadata = self.objects[ref]["metadata"]
+        assert metadata["uid"] == uid
+        annotations = {**(metadata.get("annotations") or {}), ANNOTATION_HOLDER: holder if holds else None}
+        kept = {key: value for key, value in annotations.items() if value}
+        self.objects[ref] = {**self.objects[ref], "metadata": {**metadata, "annotations": kept}}
+        owners = _owners(self.objects[ref])
+        owners.pop(holder, None)
+        return self._owned(ref, {**owners, **({holder: holder_reference(ref, holder)} if holds else {})})
+
     def _owned(self, ref: ChildRef, owners: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """The object with other owners."""
         old = self.objects[ref]
@@ -166,9 +188,13 @@ class Objects(Calls):
         return sorted((ref for ref in self.objects if ref.kind is kind), key=lambda ref: ref.path)
 
     def collect(self) -> None:
-        """Kubernetes drops owners that are gone, and what has none left; the watch shows that."""
+        """Kubernetes drops owners that are gone, and what has none left; the watch shows that.
+
+        So it does with owners that are deleted in the foreground, while they are still there.
+        """
         there = [self.cache.resource(key) for kind in (POLICY, GRANT) for key in self.cache.keys(kind)]
-        uids = {body["metadata"]["uid"] for body in there if body}
+        uids = {body["metadata"]["uid"] for body in there if body} - self.foreground
+        uids |= {one.uid for one in self.cache.namespaces.values()}
         for ref, body in list(self.objects.items()):
             owners = _owners(body)
             left = {uid: one for uid, one in owners.items() if uid in uids}

@@ -69,4 +69,4 @@ def test_nothing_is_kept_of_what_is_gone() -> None:
     found.note("one", frozenset({A}))
     found.forget("one")
     found.forget("nobody")
-    assert (found._claims, dict(found._holders), found._noted) == ({}, {}, set())
+    assert (found._held, dict(found._holders), found._noted) == ({}, {}, set())

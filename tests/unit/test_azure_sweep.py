@@ -1,5 +1,7 @@
 """The round over Azure: each list is read whatever becomes of the others, and the right ones hear of it."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from entra_access.api.names import POLICY
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item
-from entra_access.domain.definition_plan import definition_item, wished_definition
-from entra_access.domain.faults import Unavailable
+from entra_access.domain.definition_plan import assignable, definition_item, listed_at, wished_definition
+from entra_access.domain.faults import Missing, Unavailable
 from entra_access.domain.observed import Assignment, Definition
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.azure_sweep import AzureSweep, concerned
@@ -30,46 +32,59 @@ class Azure:
         self.given = [AT_CLUSTER, AT_FAR]
         self.roles: dict[str, Definition] = {MADE.guid: MADE}
         self.fails: set[str] = set()
+        self.missing: set[str] = set()
         self.listed: list[str] = []
 
     async def assignments(self, scope: str, *, below: bool) -> tuple[Assignment, ...]:
         self._list(scope)
-        return tuple(one for one in self.given if one.scope == scope or (below and PLACE.within(one.scope)))
+        at = scope.lower()
+        return tuple(
+            one for one in self.given if one.scope.lower() == at or (below and PLACE.within(one.scope))
+        )
 
     async def assignment(self, scope: str, name: str) -> Assignment | None:
         return next((one for one in self.given if (one.scope, one.name) == (scope, name)), None)
 
-    async def custom_definitions(self, _: str) -> tuple[Definition, ...]:
-        self._list("roles")
-        return tuple(self.roles.values())
+    async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
+        self._list("roles" if scope == SCOPE else f"roles at {scope}")
+        return tuple(one for one in self.roles.values() if assignable(one, scope))
 
     def _list(self, what: str) -> None:
         self.listed.append(what)
         if what in self.fails:
             raise Unavailable("down")
+        if what in self.missing:
+            raise Missing(what)
 
 
 class World:
     """A policy with an assignment at the cluster, one with one far from it, and one with a custom role."""
 
     def __init__(self) -> None:
-        self.azure, self.cache = Azure(), WatchCache()
+        self.azure, self.cache, self.version = Azure(), WatchCache(), 0
         self.due: set[Key] = set()
         arm: Any = self.azure
         reader = AzureReader(PLACE, arm, 0.0, changed=self._tell)
-        blindness = Blindness(lambda key, _: self.due.add(key), lambda: AT, 0)
-        self.sweep = AzureSweep(PLACE, self.cache, reader, self.due.add, blindness, 600)
+
+        def add(key: Key, _: float) -> None:
+            self.due.add(key)
+
+        blindness = Blindness(add, lambda: AT, 0)
+        self.sweep = AzureSweep(PLACE, self.cache, reader, add, blindness, 600)
         self.policy("here", line(READER, guid("here")))
         self.policy("away", line(READER, guid("away"), FAR))
         self.policy("roles", definition_item(MADE, BEFORE), {"name": ROLE.name})
 
-    def policy(self, name: str, made: Item, *roles: dict[str, str]) -> None:
+    def policy(
+        self, name: str, made: Item, *roles: dict[str, Any], azure_roles: Iterable[dict[str, str]] = ()
+    ) -> None:
         """A policy that has its subject, and has made something."""
         subject = {"servicePrincipal": {"objectId": guid(name)}}
         who = {"kind": "User", "objectId": guid(name), "displayName": name, "origin": "Existing"}
         who |= {"principalType": "ServicePrincipal", "reference": f"servicePrincipal objectId {guid(name)}"}
-        metadata = {"name": name, "uid": name, "resourceVersion": "1", "generation": 1}
-        spec = {"subject": subject, "customRoles": list(roles)}
+        self.version += 1
+        metadata = {"name": name, "uid": name, "resourceVersion": str(self.version), "generation": 1}
+        spec = {"subject": subject, "customRoles": list(roles), "azureRoles": list(azure_roles)}
         status = {"subject": who, "inventory": [made.as_dict()]}
         self.cache.put(POLICY, {"metadata": metadata, "spec": spec, "status": status})
 
@@ -127,6 +142,74 @@ async def test_a_custom_role_that_another_hand_changed_is_told_to_its_policy_alo
     world.azure.roles[MADE.guid] = Definition(MADE.guid, MADE.name, "changed")
     world.azure.roles[guid("theirs")] = Definition(guid("theirs"), "theirs")
     assert await world.look() == {ROLES}
+
+
+ELSEWHERE = replace(ROLE, name="Elsewhere", assignable_scopes=(FAR,))
+
+
+async def test_a_custom_role_for_elsewhere_is_listed_there() -> None:
+    """And only there; a scope that is gone is a change like any other, and no failure."""
+    world = World()
+    made = wished_definition(ELSEWHERE, "roles", PLACE)
+    world.azure.roles[made.guid] = made
+    spec = {"name": ELSEWHERE.name, "assignableScopes": [FAR]}
+    world.policy("roles", definition_item(made, BEFORE), spec)
+    await world.look()
+    assert sorted(world.azure.listed) == sorted([SCOPE, FAR, f"roles at {FAR}"])
+    world.azure.roles[made.guid] = replace(made, permissions=(("*",), (), (), ()))
+    assert await world.look() == {ROLES}
+    assert await world.look() == set()
+    world.azure.missing = {f"roles at {FAR}"}
+    assert await world.look() == {ROLES}
+    assert await world.look() == set()
+
+
+GROUP = "/providers/Microsoft.Management/managementGroups/root"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "listed"),
+    [
+        ((PLACE.resource_group,), SCOPE),
+        ((PLACE.subscription.upper(),), SCOPE),
+        ((FAR, PLACE.subscription), SCOPE),
+        ((FAR,), FAR),
+        ((GROUP,), GROUP),
+        ((GROUP, PLACE.subscription), SCOPE),
+    ],
+)
+def test_which_list_shows_a_custom_role(scopes: tuple[str, ...], listed: str) -> None:
+    """Of a management group nobody knows here whether the cluster is in it."""
+    assert listed_at(replace(MADE, assignable_scopes=scopes), PLACE) == listed
+
+
+async def test_a_scope_is_listed_where_something_is_only_wished_for() -> None:
+    """Another hand may give it there, and then no inventory has it."""
+    world = World()
+    theirs = assigned(READER, guid("here"), FAR, name="theirs")
+    world.azure.given = [AT_CLUSTER, theirs]
+    world.cache.drop(POLICY, None, "away")
+    assert await world.look() == set()
+    assert FAR not in world.azure.listed
+    world.policy("here", line(READER, guid("here")), azure_roles=[{"role": READER, "scope": FAR.upper()}])
+    await world.look()
+    world.azure.given = [AT_CLUSTER]
+    assert await world.look() == {HERE}
+
+
+async def test_what_fails_again_and_again_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.azure.fails = {FAR}
+    for _ in range(3):
+        await world.look()
+    assert [one.message for one in caplog.records if one.levelname == "WARNING"] == [
+        "a round was not finished, and is made again: down"
+    ]
+    world.azure.fails = set()
+    await world.look()
+    world.azure.fails = {FAR}
+    await world.look()
+    assert len([one for one in caplog.records if one.levelname == "WARNING"]) == 2
 
 
 async def test_what_is_assigned_to_nobody_of_ours_is_told_to_nobody() -> None:

@@ -350,3 +350,6 @@ async def test_under_a_policy_that_is_observed_what_is_over_is_told_of_and_stays
     assert (ready(status)[1], reason_of(status, "Drifted")) == ("Expired", "Observed")
     assert sorted(one["found"] for one in status.drift["items"]) == ["present", "present"]
     assert status.counts == {"roles": 1, "roleBindings": 1}
+    expired = status.condition("Expired")
+    assert expired
+    assert "was to end" in expired.message, "it has not: the observer took nothing away"

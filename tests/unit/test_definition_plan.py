@@ -120,6 +120,18 @@ def test_what_is_otherwise_is_put_right_in_place(changes: dict[str, Any]) -> Non
     assert made.inventory == (LINE,)
 
 
+LACKING = {"scopes elsewhere": {"assignable_scopes": (FAR,)}} | {
+    name: OTHERWISE[name] for name in ("a data action less", "an exception", "lists exchanged")
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE | LACKING)
+def test_access_is_lacking_where_less_is_allowed_and_not_where_more_is(name: str) -> None:
+    """Only then is somebody who observes told that something is not in place."""
+    (change,) = plan(ROLE, there=replace(WISH, **(OTHERWISE | LACKING)[name]), lines=(LINE,)).changes
+    assert change.gives == (name in LACKING)
+
+
 def test_one_that_no_inventory_tells_of_is_ours_by_its_guid() -> None:
     assert plan(ROLE, there=WISH).inventory == (definition_item(WISH, NOW, definition_mark(WISH)),)
 

@@ -19,6 +19,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    HoldChild,
     LeaveAccount,
     ReleaseChild,
     RemovePrincipal,
@@ -129,6 +130,14 @@ SAID: dict[str, tuple[Change, list[Words]]] = {
     "an account that another policy is to have too": (
         ApplyChild(replace(ACCOUNT, joins=True), "uid"),
         [(K, str(ACCOUNT.ref), "metadata.ownerReferences", "AccessPolicy appdev", "none of it")],
+    ),
+    "an account that is to stay": (
+        HoldChild(ACCOUNT.ref, "uid", "uid-of-tools"),
+        [(K, str(ACCOUNT.ref), "metadata.ownerReferences", "Namespace tools", "none of it")],
+    ),
+    "an account that is to stay no more": (
+        HoldChild(ACCOUNT.ref, "uid", "uid-of-tools", holds=False),
+        [(K, str(ACCOUNT.ref), "metadata.ownerReferences", "without it", "Namespace tools")],
     ),
     "an account that is left to the others": (
         LeaveAccount(ACCOUNT.ref, "uid", ACCOUNT.owner),

@@ -94,11 +94,34 @@ def adopting(adoption: AdoptionPolicy, *lines: Item, there: Assignment = X, wish
 
 
 @pytest.mark.parametrize("adoption", list(AdoptionPolicy), ids=lambda one: one.value)
-@pytest.mark.parametrize("condition", ["", "@Resource[x]"], ids=["plain", "with a condition since"])
-def test_what_was_taken_over_stays_while_it_is_wished_for(adoption: AdoptionPolicy, condition: str) -> None:
-    part = adopting(adoption, TAKEN, there=replace(X, condition=condition))
+def test_what_was_taken_over_stays_while_it_is_wished_for(adoption: AdoptionPolicy) -> None:
+    part = adopting(adoption, TAKEN)
     assert (part.additions, part.removals, part.inventory) == ([], [], [TAKEN])
     assert part.claims >= {TAKEN.id.lower()}
+
+
+@pytest.mark.parametrize("adoption", list(AdoptionPolicy), ids=lambda one: one.value)
+def test_a_condition_on_what_was_taken_over_is_put_right(adoption: AdoptionPolicy) -> None:
+    """By its own name and with the words that another hand gave it; that is drift."""
+    there = replace(X, condition="@Resource[x]", description="theirs")
+    part = adopting(adoption, TAKEN, there=there)
+    (change,) = part.additions
+    assert (change.name, change.description, change.new, change.gives) == ("x", "theirs", False, True)
+    assert change.id_for(change.principal_id) == TAKEN.id
+    ((item, foreign),) = [(one.item, one.foreign) for one in part.differences]
+    assert (item.field, item.expected, item.found, foreign) == ("condition", "none", "@Resource[x]", True)
+    assert (part.removals, part.inventory, part.findings) == ([], [TAKEN], [])
+
+
+@pytest.mark.parametrize("adoption", list(AdoptionPolicy), ids=lambda one: one.value)
+def test_what_gives_a_part_only_is_taken_over_by_always_alone(adoption: AdoptionPolicy) -> None:
+    """It is made whole then, which is no drift; else it is left as it is, and warned of."""
+    part = adopting(adoption, there=replace(X, condition="@Resource[x]"))
+    always = adoption is AdoptionPolicy.ALWAYS
+    assert [one.name for one in part.additions] == (["x"] if always else [])
+    assert [one.foreign for one in part.differences] == ([False] if always else [])
+    assert [one.reason for one in part.findings] == ([] if always else ["ConditionalAssignment"])
+    assert part.inventory == ([TAKEN] if always else [])
 
 
 def test_what_was_taken_over_goes_when_it_is_wished_for_no_more() -> None:

@@ -9,7 +9,7 @@ from entra_access.domain.observed import Group, Principal
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.claims import AssignmentClaims
 from entra_access.reconcile.proposal import exit_code
-from unit.accounts import FIRST, PERSON, World, robot
+from unit.accounts import FIRST, KEEP, PERSON, World, robot
 from unit.builders import SCOPE, guid
 from unit.office import Office
 from unit.previews import (
@@ -171,6 +171,19 @@ async def test_a_shared_account_is_told_of_by_its_owners() -> None:
     assert [(line.action, line.text) for line in change] == [
         ("update", f"add AccessPolicy second to {owners}"),
         ("update", f"take AccessPolicy first out of {owners}"),
+    ]
+
+
+async def test_that_the_namespace_becomes_an_owner_of_a_kept_account_is_told() -> None:
+    """A policy that keeps joins another one that does not."""
+    world = World()
+    world.wish(FIRST, robot())
+    await world.settle()
+    found = await preview(world, {**policy("second"), "spec": {"subject": robot(), **KEEP}})
+    owners = "the owners of ServiceAccount tools/robot"
+    assert lines(found)["AccessPolicy second"] == [
+        f"add AccessPolicy second to {owners}",
+        f"add Namespace tools to {owners}",
     ]
 
 

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from entra_access.api.names import NAMESPACE, POLICY, SECRET, SERVICE_ACCOUNT
-from entra_access.domain.faults import Fault, Throttled, Unavailable
 from entra_access.reconcile.cache import Key
-from unit.accounts import ACCOUNT, FIRST, PERSON, SECOND, THIRD, TOKEN, World, robot, shared
-from unit.objects import DeadError
+from unit.accounts import ACCOUNT, FIRST, PERSON, SECOND, THIRD, TOKEN, World, hurt, robot, shared
 
 
 async def test_each_policy_is_among_the_owners_and_the_first_one_looks_after_it() -> None:
@@ -248,16 +246,3 @@ async def test_whatever_happens_it_stays_while_anybody_has_it_and_no_longer(seed
     assert set(world.owners() if names else ()) == names
     tokens = [key for key in wanted if wanted[key] == robot(token=True)]
     assert len(world.there(SECRET)) == min(len(tokens), 1)
-
-
-async def hurt(world: World, chance: random.Random, key: Key) -> None:
-    """A pass in which something may go wrong."""
-    kinds: list[Fault] = [Unavailable("down"), Throttled("slowly", retry_after=1)]
-    calls = ["child", "delete_child", "leave", "release", "status", "finalizers"]
-    world.faults = {call: chance.choice(kinds) for call in calls if chance.random() < 0.15}
-    world.deaths = {str(ref) for ref in (ACCOUNT, TOKEN) if chance.random() < 0.1}
-    try:
-        await world.look(key)
-    except DeadError:
-        world.watch()
-    world.faults, world.deaths = {}, set()

@@ -1,37 +1,26 @@
 """A shared service account whose policies keep what they made, adopt, only observe, or tell of drift."""
 
-from typing import Any
-
 import pytest
 
 from entra_access.api.names import ANNOTATION_ADOPTED, SERVICE_ACCOUNT
 from entra_access.api.status import CORRECTED, REPORTED
 from entra_access.domain.faults import Unavailable
 from entra_access.reconcile.cache import Key
-from unit.accounts import ACCOUNT, FIRST, PERSON, SECOND, TOKEN, World, robot, shared
-
-KEEP: dict[str, Any] = {"deletePolicy": "Keep"}
-OBSERVE: dict[str, Any] = {"mode": "Observe"}
-
-
-def other_of(key: Key) -> Key:
-    return SECOND if key == FIRST else FIRST
-
-
-def marks(world: World) -> set[str]:
-    """What there is on the account besides its name and UID."""
-    return set(world.objects[ACCOUNT]["metadata"]) - {"name", "namespace", "uid", "resourceVersion"}
-
-
-def told(world: World, key: Key) -> list[tuple[str, str, str, str]]:
-    """What the status says of the account's drift: field, expected, found and what became of it."""
-    items = world.status(key).drift.get("items", ())
-    return [
-        (one["field"], one["expected"], one["found"], one["action"])
-        for one in items
-        if one["object"] == str(ACCOUNT)
-    ]
-
+from unit.accounts import (
+    ACCOUNT,
+    FIRST,
+    KEEP,
+    OBSERVE,
+    PERSON,
+    SECOND,
+    TOKEN,
+    World,
+    marks,
+    other_of,
+    robot,
+    shared,
+    told,
+)
 
 # Keep
 

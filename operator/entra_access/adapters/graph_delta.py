@@ -11,18 +11,25 @@ MAX_IDS: Final = 50
 """One question is about at most so many objects. Source: https://learn.microsoft.com/graph/api/group-delta"""
 GROUPS: Final = "groups"
 USERS: Final = "users"
-_FIELDS: Final = {
-    GROUPS: "displayName,mailNickname,description,members,owners",
-    USERS: "userPrincipalName,accountEnabled",
-}
+_GROUP_FIELDS: Final = "displayName,mailNickname,description,members,owners"
+_USER_FIELDS: Final = "userPrincipalName,accountEnabled"
 
 
 @dataclass(frozen=True)
 class DirectoryChanges:
-    """The answer to a delta query: the object ids of what has changed, and where to ask the next time."""
+    """The answer to a delta query: what has changed, and where to ask the next time.
+
+    Attributes
+    ----------
+    ids
+        The object ids, in lower case.
+    names
+        The user principal names, in lower case, of those of them that are there and are users.
+    """
 
     ids: frozenset[str]
     link: str
+    names: frozenset[str] = frozenset()
 
 
 class GraphDelta:
@@ -31,15 +38,24 @@ class GraphDelta:
     def __init__(self, http: GraphHttp) -> None:
         self._http = http
 
-    async def begin(self, kind: str, ids: Iterable[str]) -> DirectoryChanges:
-        """Begin to watch these objects, at most fifty; what they are like now is read to its end.
+    async def begin_groups(self, ids: Iterable[str]) -> DirectoryChanges:
+        """Begin to watch these groups, at most fifty; what they are like now is read to its end.
 
         Source: https://learn.microsoft.com/graph/delta-query-overview - a filter is allowed on ids only.
         """
-        client = self._http.client
-        builder: Builder = client.groups.delta if kind == GROUPS else client.users.delta
         condition = " or ".join(f"id eq '{one}'" for one in sorted(ids))
-        query = {"select": _FIELDS[kind], "filter": condition}
+        query = {"select": _GROUP_FIELDS, "filter": condition}
+        return await self._begin(GROUPS, self._http.client.groups.delta, query)
+
+    async def begin_users(self) -> DirectoryChanges:
+        """Begin to watch all users of the tenant; what they are like now is not read.
+
+        Source: https://learn.microsoft.com/graph/delta-query-overview - ``$deltatoken=latest``.
+        """
+        query = {"select": _USER_FIELDS, "deltatoken": "latest"}
+        return await self._begin(USERS, self._http.client.users.delta, query)
+
+    async def _begin(self, kind: str, builder: Builder, query: dict[str, str]) -> DirectoryChanges:
         doing = _doing(kind)
         return await self._read(await self._http.ask(builder, doing, query), doing)
 
@@ -56,14 +72,16 @@ class GraphDelta:
 
     async def _read(self, page: Any, doing: str) -> DirectoryChanges:
         ids: set[str] = set()
+        names: set[str] = set()
         while True:
             items = page.get("value") if isinstance(page, dict) else None
             if not isinstance(items, list):
                 raise unusable(doing)
             ids |= {str(with_id(item, doing)["id"]).lower() for item in items}
+            names |= {one.lower() for item in items if isinstance(one := item.get("userPrincipalName"), str)}
             more, end = page.get("@odata.nextLink"), page.get("@odata.deltaLink")
             if isinstance(end, str):
-                return DirectoryChanges(frozenset(ids), end)
+                return DirectoryChanges(frozenset(ids), end, frozenset(names))
             if not isinstance(more, str):
                 raise unusable(doing)
             try:

@@ -127,7 +127,11 @@ class GraphHttp:
         fresh: bool = False,
     ) -> Any:
         """One request. Returns what the answer's JSON says, or None where it has none."""
-        info = RequestInformation(method, builder.url_template, dict(builder.path_parameters))
+        template, names = builder.url_template, [f"%24{name}" for name in query or {}]
+        # The SDK does not know all parameters that the service does.
+        more = ",".join(name for name in names if name not in template)
+        template += f"{{&{more}}}" if more else ""
+        info = RequestInformation(method, template, dict(builder.path_parameters))
         for name, value in (query or {}).items():
             info.query_parameters[f"%24{name}"] = value
         for name, text in {"Accept": "application/json", **(headers or {})}.items():

@@ -14,6 +14,7 @@ from entra_access.adapters.rbac_faults import translated
 from entra_access.api.names import (
     ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
+    ANNOTATION_HOLDER,
     EVENT,
     FIELD_MANAGER,
     GROUP,
@@ -33,6 +34,7 @@ from entra_access.domain.children import (
     Child,
     ChildRef,
     fingerprint,
+    holder_reference,
     not_made_here,
     seen_child,
     was_made_here,
@@ -157,14 +159,18 @@ class Kubernetes:
             return
 
     async def release_child(self, ref: ChildRef, uid: str) -> None:
-        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes."""
+        """Take off all that makes it ours, if it still has that UID: it stays when its resource goes.
+
+        So does a Namespace that the operator made an owner of it, so that it would stay until now.
+        """
         body = await self.get(ref.kind, ref.namespace, ref.name)
         if body is None or body["metadata"]["uid"] != uid:
             return
         meta = body["metadata"]
-        others = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
-        labels = dict.fromkeys(meta.get("labels") or {})
-        annotations = dict.fromkeys(meta.get("annotations") or {})
+        labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+        holder = annotations.get(ANNOTATION_HOLDER, "")
+        owners = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
+        others = [one for one in owners if one.get("uid") != holder]
         ours = {
             LABEL_MANAGED_BY,
             LABEL_OWNER_KIND,
@@ -172,6 +178,7 @@ class Kubernetes:
             LABEL_OWNER_UID,
             ANNOTATION_APPLIED,
             ANNOTATION_ADOPTED,
+            ANNOTATION_HOLDER,
         }
         patch = {
             "metadata": {
@@ -198,12 +205,27 @@ class Kubernetes:
         except (Missing, Changed):
             return None
 
-    async def _merge_owner(self, ref: ChildRef, uid: str, owner: Body, doing: str) -> Body:
+    async def hold_child(self, ref: ChildRef, uid: str, holder: str, *, holds: bool) -> Body:
+        """Make its Namespace an owner of an object, or none any more; an annotation tells that we did.
+
+        Raises
+        ------
+        Missing, Changed
+            The object with that UID is gone.
+        """
+        owner = holder_reference(ref, holder) if holds else {"$patch": "delete", "uid": holder}
+        note = {"annotations": {ANNOTATION_HOLDER: holder if holds else None}}
+        return await self._merge_owner(ref, uid, owner, f"change the owners of {ref}", note)
+
+    async def _merge_owner(
+        self, ref: ChildRef, uid: str, owner: Body, doing: str, more: Body | None = None
+    ) -> Body:
         """Change one of the owners of an object that has that UID still; Kubernetes merges them by UID."""
-        body = {"metadata": {"uid": uid, "ownerReferences": [owner]}}
-        path = path_of(ref.kind, ref.namespace, ref.name)
-        query = [("fieldManager", FIELD_MANAGER)]
-        return await self._call("PATCH", path, doing, query=query, body=body, content_type=STRATEGIC)
+        body = {"metadata": {"uid": uid, "ownerReferences": [owner], **(more or {})}}
+        path, query = path_of(ref.kind, ref.namespace, ref.name), [("fieldManager", FIELD_MANAGER)]
+        return await self._call(
+            "PATCH", path, doing, query=query, body=body, content_type=STRATEGIC, accept=_accept(ref.kind)
+        )
 
     async def apply_status(self, meta: Meta, status: Mapping[str, Any]) -> Body:
         """Write the status as a whole; conditions of others on the same object stay.

@@ -33,6 +33,8 @@ ANNOTATION_ADOPTED: Final = f"{GROUP}/adopted"
 """On a child, ``"true"``: it was there before, and stays when its resource is deleted."""
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 """On a child: a hash of what was applied last. It tells an edit by another hand from a new wish."""
+ANNOTATION_HOLDER: Final = f"{GROUP}/held-by-namespace"
+"""On a service account or token that a policy keeps: the UID of the Namespace that we made an owner of it."""
 
 
 class Kind(NamedTuple):

@@ -6,7 +6,7 @@ from typing import ClassVar, TypeAlias
 from entra_access.api.resources import AdoptionPolicy, Meta
 from entra_access.domain.children import Child, ChildRef
 from entra_access.domain.faults import Link
-from entra_access.domain.naming import definition_id
+from entra_access.domain.naming import assignment_id, assignment_name, definition_id
 from entra_access.domain.observed import Definition
 
 
@@ -133,8 +133,9 @@ class RemovePrincipal(Change):
 class AssignRole(Change):
     """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
 
-    `new`: there is no such assignment; else it is there and not as it was made. `path` is the field that asks
-    for it.
+    `new`: there is no such assignment; else it is there and not as it was made. `name`, a GUID: that of one
+    which another hand made; else it has the name that we give. `narrowed`: a condition takes away a part of
+    what it gives. `path` is the field that asks for it.
     """
 
     link = Link.AZURE_ROLES
@@ -146,10 +147,20 @@ class AssignRole(Change):
     description: str
     path: str = field(default="", compare=False)
     new: bool = field(default=True, compare=False)
+    name: str = ""
+    narrowed: bool = field(default=False, compare=False)
 
     @property
     def gives(self) -> bool:
-        return self.new
+        return self.new or self.narrowed
+
+    def name_for(self, principal: str) -> str:
+        """The name of the assignment, which is for the `principal`."""
+        return self.name or assignment_name(self.scope, principal, self.role_id)
+
+    def id_for(self, principal: str) -> str:
+        """Its ARM id."""
+        return assignment_id(self.scope, self.name_for(principal))
 
     def __str__(self) -> str:
         if not self.new:
@@ -172,13 +183,21 @@ class UnassignRole(Change):
 
 @dataclass(frozen=True)
 class DefineRole(Change):
-    """Make a custom role, or change one of ours to what it should be."""
+    """Make a custom role, or change one of ours to what it should be.
+
+    `lacks`: there is one, and it does not allow all that it should.
+    """
 
     link = Link.AZURE_ROLES
     scope: str
     definition: Definition
     new: bool
     adopted: bool = field(default=False, compare=False)
+    lacks: bool = field(default=False, compare=False)
+
+    @property
+    def gives(self) -> bool:
+        return self.new or self.lacks
 
     @property
     def id(self) -> str:
@@ -277,7 +296,29 @@ class LeaveAccount(Change):
         return f"take {self.owner} out of the owners of {self.ref}"
 
 
-ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount
+@dataclass(frozen=True)
+class HoldChild(Change):
+    """Put the Namespace of a service account or token among its owners, or take it out again.
+
+    `holder` is the UID of the Namespace; `holds`: it is to be an owner.
+    """
+
+    link = Link.BINDINGS
+    ref: ChildRef
+    uid: str
+    holder: str
+    holds: bool = True
+
+    @property
+    def gives(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        verb, where = ("add", "to") if self.holds else ("take", "out of")
+        return f"{verb} Namespace {self.ref.namespace} {where} the owners of {self.ref}"
+
+
+ChildChange: TypeAlias = ApplyChild | DeleteChild | ReleaseChild | LeaveAccount | HoldChild
 """What is written to the cluster."""
 
 

@@ -9,6 +9,7 @@ from entra_access.api.names import (
     ANNOTATION_ACCOUNT,
     ANNOTATION_ADOPTED,
     ANNOTATION_APPLIED,
+    ANNOTATION_HOLDER,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     FIELD_MANAGER,
@@ -18,6 +19,7 @@ from entra_access.api.names import (
     LABEL_OWNER_KIND,
     LABEL_OWNER_NAME,
     LABEL_OWNER_UID,
+    NAMESPACE,
     POLICY,
     RBAC_API,
     ROLE,
@@ -83,7 +85,8 @@ class Child:
     `account` is, for a token, the service account that it signs in. `adopted`: it was there before. `kept`:
     it is to stay when its resource goes. Nobody owns either, so that Kubernetes does not collect it. `joins`:
     it was made for another policy that wants it too, which looks after it; this one is only to be among its
-    owners, so that it stays for it.
+    owners, so that it stays for it. `holder` is, for an account or token that is to stay, the UID of the
+    Namespace, which is to be among its owners too: Kubernetes collects nothing that has one owner left.
     """
 
     ref: ChildRef
@@ -96,6 +99,7 @@ class Child:
     adopted: bool = False
     kept: bool = False
     joins: bool = False
+    holder: str = ""
 
     @property
     def owned(self) -> bool:
@@ -139,6 +143,11 @@ class Child:
             "blockOwnerDeletion": False,
         }
 
+    def owner_references(self) -> list[dict[str, Any]]:
+        """All owners that it is to have for the sake of the resource that it is made for."""
+        owners = [self.owner_reference()] if self.owned else []
+        return [*owners, holder_reference(self.ref, self.holder)] if self.holder else owners
+
     def manifest(self, group_id: str | None = None) -> dict[str, Any]:
         """The whole object, for server-side apply."""
         content = self.content(group_id)
@@ -147,8 +156,9 @@ class Child:
             "labels": self.labels(),
             "annotations": {ANNOTATION_APPLIED: self.mark(group_id)}
             | ({ANNOTATION_ACCOUNT: self.account} if self.account else {})
-            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {}),
-            "ownerReferences": [self.owner_reference()] if self.owned else [],
+            | ({ANNOTATION_ADOPTED: "true"} if self.adopted else {})
+            | ({ANNOTATION_HOLDER: self.holder} if self.holder else {}),
+            "ownerReferences": self.owner_references(),
         }
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
@@ -162,7 +172,11 @@ class Child:
 
 @dataclass(frozen=True)
 class SeenChild:
-    """A Role or a binding as it is."""
+    """A Role or a binding as it is.
+
+    `held` is the UID of the Namespace that the operator made an owner of it, as its annotation says, and
+    `holders` are those that are among its owners.
+    """
 
     ref: ChildRef
     uid: str
@@ -173,6 +187,8 @@ class SeenChild:
     content: Mapping[str, Any]
     managers: tuple[Mapping[str, Any], ...] = field(compare=False)
     adopted: bool = False  # says its annotation, which anybody may write
+    held: str = ""
+    holders: frozenset[str] = frozenset()
 
     @property
     def owner_uids(self) -> frozenset[str]:
@@ -236,6 +252,7 @@ def order_of_going(ref: ChildRef) -> int:
 def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
     """Read an object of a kind that we make, as the API server sent it."""
     meta = body["metadata"]
+    annotations = meta.get("annotations") or {}
     content = {
         key: body.get(key) or [] for key in _CONTENT.get(kind, ()) if key in body or key != AGGREGATION
     }
@@ -244,7 +261,7 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
         uid=meta["uid"],
         resource_version=meta.get("resourceVersion", ""),
         labels=meta.get("labels") or {},
-        applied=(meta.get("annotations") or {}).get(ANNOTATION_APPLIED, ""),
+        applied=annotations.get(ANNOTATION_APPLIED, ""),
         owners=tuple(
             (owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
             for owner in sorted(meta.get("ownerReferences", ()), key=lambda one: not one.get("controller"))
@@ -256,8 +273,26 @@ def seen_child(kind: Kind, body: Mapping[str, Any]) -> SeenChild:
             for m in meta.get("managedFields", ())
             if m.get("manager") != FIELD_MANAGER
         ),
-        adopted=(meta.get("annotations") or {}).get(ANNOTATION_ADOPTED) == "true",
+        adopted=annotations.get(ANNOTATION_ADOPTED) == "true",
+        held=annotations.get(ANNOTATION_HOLDER, ""),
+        holders=frozenset(
+            owner.get("uid", "")
+            for owner in meta.get("ownerReferences", ())
+            if (owner.get("apiVersion"), owner.get("kind")) == (NAMESPACE.api_version, NAMESPACE.kind)
+        ),
     )
+
+
+def holder_reference(ref: ChildRef, holder: str) -> dict[str, Any]:
+    """The ownerReference to the Namespace with that UID, which an object is in."""
+    return {
+        "apiVersion": NAMESPACE.api_version,
+        "kind": NAMESPACE.kind,
+        "name": ref.namespace,
+        "uid": holder,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
 
 
 def is_shared(child: SeenChild, policy: str) -> bool:

@@ -67,6 +67,16 @@ def assignable(definition: Definition, scope: str) -> bool:
     return any(at.startswith(f"{one}/") or one.startswith(GROUPS) for one in scopes)
 
 
+def listed_at(definition: Definition, place: Place) -> str:
+    """The scope of the list that shows a custom role: the cluster's where that is sure to, else its own.
+
+    A list shows what can be assigned at its scope, or above it.
+    """
+    known = [one for one in definition.assignable_scopes if not one.lower().startswith(GROUPS)]
+    near = assignable(replace(definition, assignable_scopes=tuple(known)), place.cluster_id)
+    return place.cluster_id if near else definition.assignable_scopes[0]
+
+
 def wished_definition(
     role: CustomRole, policy: str, place: Place, inventory: Iterable[Item] = ()
 ) -> Definition:
@@ -182,7 +192,7 @@ def _plan_one(
         return
     part.there[wish.name.lower()] = wish
     if seen is None or seen.content != wish.content:
-        change = DefineRole(scope, wish, new=seen is None)
+        change = DefineRole(scope, wish, new=seen is None, lacks=bool(seen and _lacks(wish, seen)))
         part.additions.append(change)
         foreign = line is not None and line.applied == definition_mark(wish)
         items = _items(wish, seen, DELETED if foreign else ABSENT)
@@ -218,10 +228,23 @@ def _adopt(part: DefinitionPart, wish: Definition, other: Definition, now: str) 
     adopted = replace(wish, guid=other.guid)
     part.there[wish.name.lower()] = adopted
     if other.content != adopted.content:
-        change = DefineRole(adopted.assignable_scopes[0], adopted, new=False, adopted=True)
+        scope, lacks = adopted.assignable_scopes[0], _lacks(adopted, other)
+        change = DefineRole(scope, adopted, new=False, adopted=True, lacks=lacks)
         part.additions.append(change)
         part.differences += [Difference(item, change) for item in _items(adopted, other, ABSENT)]
     part.inventory.append(replace(definition_item(adopted, now), origin=ADOPTED))
+
+
+def _lacks(wish: Definition, seen: Definition) -> bool:
+    """Whether a role does not allow all that is wished for, wherever that is."""
+
+    def lists(role: Definition) -> list[set[str]]:
+        return [{text.lower() for text in one} for one in (role.assignable_scopes, *role.permissions)]
+
+    scopes, actions, nots, data, not_data = (
+        (wished - there, there - wished) for wished, there in zip(lists(wish), lists(seen), strict=True)
+    )
+    return bool(scopes[0] or actions[0] or nots[1] or data[0] or not_data[1])
 
 
 def _items(wish: Definition, seen: Definition | None, missing: str) -> list[DriftItem]:

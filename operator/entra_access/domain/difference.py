@@ -14,6 +14,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    HoldChild,
     LeaveAccount,
     RemovePrincipal,
     RemoveRole,
@@ -30,6 +31,7 @@ PRESENT = "present"
 ABSENT = "absent"
 DELETED = "deleted"
 GONE = "deleted for good"
+NOT_WANTED = "without it"
 NOT = "not "
 """Before the name of somebody who is not in a group, or is not to be."""
 
@@ -141,7 +143,11 @@ def _kubernetes(change: Change) -> list[DriftItem]:
         case ApplyChild(child) if child.joins:
             return [DriftItem(System.KUBERNETES, str(child.ref), OWNERS, str(child.owner), NOT_AN_OWNER)]
         case LeaveAccount():
-            return [DriftItem(System.KUBERNETES, str(change.ref), OWNERS, "without it", str(change.owner))]
+            return [DriftItem(System.KUBERNETES, str(change.ref), OWNERS, NOT_WANTED, str(change.owner))]
+        case HoldChild():
+            namespace = f"Namespace {change.ref.namespace}"
+            words = (namespace, NOT_AN_OWNER) if change.holds else (NOT_WANTED, namespace)
+            return [DriftItem(System.KUBERNETES, str(change.ref), OWNERS, *words)]
         case ReplaceChild():
             return []  # what takes its place speaks of it
         case DeleteChild():

@@ -15,7 +15,6 @@ from entra_access.domain.changes import (
 from entra_access.domain.definition_plan import definition_item
 from entra_access.domain.group_plan import GROUP, group_item
 from entra_access.domain.members_plan import MEMBER
-from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT
@@ -42,9 +41,8 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
         case DefineRole():
             line = definition_item(change.definition, "")
             return replace(line, origin=ADOPTED) if change.adopted else line
-        case AssignRole(principal_id=str() as principal) if not place.covers(change.scope):
-            name = assignment_name(change.scope, principal, change.role_id)
-            return Item(System.AZURE, ASSIGNMENT, change.role, assignment_id(change.scope, name))
+        case AssignRole(principal_id=str() as principal, name="") if not place.covers(change.scope):
+            return Item(System.AZURE, ASSIGNMENT, change.role, change.id_for(principal))
         case ApplyChild(child, None) if child.ref.kind in {SECRET, SERVICE_ACCOUNT}:
             line = child_item(child.ref, "")
             return None if line.key in {item.key for item in inventory} else line

@@ -253,6 +253,8 @@ class PolicyWorld(AzureWorld):
         The policy's custom roles by name, and others that have such a name.
     heirs
         The other policies whose subject is a service account that was made for this one, by the account.
+    kept
+        The service accounts that another policy leaves behind when it goes.
     unread
         The inventory's lines of objects that the operator may not look at.
     """
@@ -273,6 +275,7 @@ class PolicyWorld(AzureWorld):
     definition_owners: Mapping[str, str] = field(default_factory=dict)
     children: tuple[SeenChild, ...] = ()
     heirs: Mapping[ChildRef, tuple[Meta, ...]] = field(default_factory=dict)
+    kept: frozenset[ChildRef] = frozenset()
     unread: tuple[Item, ...] = ()
     cluster_roles: frozenset[str] = frozenset()
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

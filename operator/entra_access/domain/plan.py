@@ -24,6 +24,7 @@ from entra_access.domain.children import (
 )
 from entra_access.domain.difference import ABSENT, DELETED, PRESENT, Difference
 from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.holding import plan_holding
 from entra_access.domain.observed import Entry
 
 
@@ -125,7 +126,7 @@ def plan_children(
 
     `anew`: to be made again. `keep`: they are to stay when their resource goes, however it is deleted.
     """
-    inventory = tuple(inventory)
+    wanted, inventory = tuple(wanted), tuple(inventory)
     lines = {(i.kind, i.name): i for i in inventory if i.system is System.KUBERNETES}
     there = by_ref(seen)
     known = {(item.kind, item.name) for item in inventory if item.system is System.KUBERNETES and item.id}
@@ -162,6 +163,8 @@ def plan_children(
         joined = line is not None and line.id == one.uid
         found += [Difference(item, made, foreign) for item, foreign in drift_of(child, one, joined=joined)]
         joining |= {child.ref} if child.joins else set()
+    replaced = {change.ref for change in additions if isinstance(change, ReplaceChild)}
+    holding = plan_holding(wanted, there, replaced)
     leaving = sorted(
         (c for c in there.values() if c.ref not in wanted_refs), key=lambda c: order_of_going(c.ref)
     )
@@ -170,7 +173,8 @@ def plan_children(
     own = [c for c in there.values() if c.ref not in joining]
     kept = tuple(child_item(c.ref, c.uid, adopted=_is_adopted(c, lines, adoption)) for c in own)
     kept += tuple(one for one in still_to_come(inventory, there) if one.key in coming)
-    return ChildPlan(tuple(additions), removals, tuple(found), kept)
+    additions += [one.change for one in holding if one.change]
+    return ChildPlan(tuple(additions), removals, (*found, *holding), kept)
 
 
 def plan_children_removal(

@@ -14,7 +14,7 @@ from entra_access.domain.naming import assignment_id, assignment_name, scope_of
 from entra_access.domain.observed import Assignment, AzureWorld, Seen
 from entra_access.domain.part import Part
 from entra_access.domain.place import Place
-from entra_access.domain.role_texts import former_subject, stalled, wrong_cluster
+from entra_access.domain.role_texts import conditional, former_subject, no_scope, stalled, wrong_cluster
 
 ASSIGNMENT: Final = "RoleAssignment"
 MADE: Final = "made"
@@ -230,7 +230,7 @@ def _plan_scope(
 ) -> None:
     if isinstance(here.seen, Missing):
         # With a resource group all assignments in it go.
-        part.findings += [_no_scope(one.wish, here.scope) for one in here.wanted.values()][:1]
+        part.findings += [no_scope(here.scope, _scope_path(one.wish)) for one in here.wanted.values()][:1]
         return
     if isinstance(here.seen, Fault):
         part.findings.append(_unseen(here, here.seen, place))
@@ -284,14 +284,19 @@ def _give(
     found = [("condition", "none", ours.condition)] if ours.condition else []
     found += [] if marked else [("description", change.description, ours.description or "none")]
     if found:
-        change = replace(change, new=False)
+        change = replace(change, new=False, narrowed=bool(ours.condition))
         part.additions.append(change)
-        items = (
-            DriftItem(System.AZURE, words, name, expected, there, ours.changed_by, ours.changed)
-            for name, expected, there in found
-        )
-        part.differences += [Difference(item, change, foreign=True) for item in items]
+        part.differences += [_difference(change, ours, *one, foreign=True) for one in found]
     return True
+
+
+def _difference(
+    change: AssignRole, seen: Assignment, name: str, expected: str, found: str, *, foreign: bool
+) -> Difference:
+    """A field of an assignment that is not as it should be."""
+    words = assignment_words(change.role, change.scope)
+    item = DriftItem(System.AZURE, words, name, expected, found, seen.changed_by, seen.changed)
+    return Difference(item, change, foreign)
 
 
 def _adopt(
@@ -303,24 +308,33 @@ def _adopt(
 ) -> None:
     """The role is given by an assignment that another hand made: it counts, and may be taken over.
 
-    One that was taken over once stays so, whatever the policy says now and others did to it.
+    One that was taken over once stays so, whatever the policy says now and others did to it. A condition that
+    narrows it is put right then; an assignment with one is not what is wished for, so it is no identical one.
     """
-    whole = [one for one in seen if not one.condition]
     # Nobody else of ours may take away what gives a role that is wanted here, or a part of it.
     part.claims |= {assignment_id(change.scope, one.name).lower() for one in seen}
-    if not whole:
-        message = (
-            f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
-            "remove that assignment or its condition"
-        )
-        part.findings.append(Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message))
-    may = adoption is not AdoptionPolicy.NEVER and not any(map(named_by_us, whole))
     for one in seen:
         arm_id = assignment_id(change.scope, one.name)
         line = lines.get(arm_id.lower())
-        if (line and line.adopted) or (may and one in whole):
-            item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
-            part.inventory.append(item)
+        known = bool(line and line.adopted)
+        if not (known or _may_adopt(one, adoption)):
+            part.findings += [conditional(change)] if one.condition else []
+            continue
+        item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
+        part.inventory.append(item)
+        if one.condition:
+            right = replace(change, new=False, name=one.name, description=one.description, narrowed=True)
+            part.additions.append(right)
+            part.differences.append(
+                _difference(right, one, "condition", "none", one.condition, foreign=known)
+            )
+
+
+def _may_adopt(one: Assignment, adoption: AdoptionPolicy) -> bool:
+    """Whether an assignment that gives a wished role may be taken over: not one of another cluster's."""
+    if named_by_us(one) or adoption is AdoptionPolicy.NEVER:
+        return False
+    return adoption is AdoptionPolicy.ALWAYS or not one.condition
 
 
 def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
@@ -342,11 +356,6 @@ def _unseen(here: _Scope, fault: Fault, place: Place) -> Finding:
 
 def _scope_path(wish: WishedRole) -> str:
     return f"{wish.path.removesuffix('.role')}.scope"
-
-
-def _no_scope(wish: WishedRole, scope: str) -> Finding:
-    message = f"there is no {scope}; correct the scope, or create what it names"
-    return stalled("ScopeNotFound", message, _scope_path(wish))
 
 
 def _sort_out(

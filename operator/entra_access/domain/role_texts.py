@@ -1,7 +1,7 @@
 """What is said of Azure roles that cannot be given, or that stay."""
 
 from entra_access.api.status import Item
-from entra_access.domain.changes import place_name
+from entra_access.domain.changes import AssignRole, place_name
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.known_roles import BY_GUID
 from entra_access.domain.observed import Assignment
@@ -27,6 +27,11 @@ def wrong_cluster(role_id: str, scope: str, path: str, place: Place) -> Finding 
     )
 
 
+def no_scope(scope: str, path: str) -> Finding:
+    """A role is wished for where there is nothing."""
+    return stalled("ScopeNotFound", f"there is no {scope}; correct the scope, or create what it names", path)
+
+
 def former_subject(item: Item, seen: Assignment) -> Finding:
     """What was taken over for somebody else is not removed on the word of a line that anybody may write."""
     message = (
@@ -34,3 +39,12 @@ def former_subject(item: Item, seen: Assignment) -> Finding:
         f"subject any more, and stays; if it should go: az role assignment delete --ids {item.id}"
     )
     return Finding(Link.AZURE_ROLES, Severity.WARNING, "FormerSubject", message)
+
+
+def conditional(change: AssignRole) -> Finding:
+    """What is wished for is given by another hand, and a condition takes away a part of it."""
+    message = (
+        f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
+        "remove that assignment or its condition, or have it taken over by adoptionPolicy: Always"
+    )
+    return Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message)

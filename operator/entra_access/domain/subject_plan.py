@@ -7,6 +7,7 @@ from typing import Final
 from entra_access.api.names import SECRET, SERVICE_ACCOUNT
 from entra_access.api.resources import (
     AccessPolicy,
+    DeletePolicy,
     DirectorySubject,
     GroupSubject,
     Meta,
@@ -205,8 +206,13 @@ def disabled(principal: Principal, link: Link, path: str) -> Finding:
 
 
 def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, world: PolicyWorld) -> Who:
-    """A service account, made where there is none, and a token for it if that is asked for."""
+    """A service account, made where there is none, and a token for it if that is asked for.
+
+    Its Namespace is among its owners while any of its policies keeps it: whichever of them goes, and however,
+    what that one keeps is not collected. A token is of one policy.
+    """
     who, account = Who(), world.account
+    keeps = policy.delete_policy is DeletePolicy.KEEP
     path = "spec.subject.serviceAccount"
     namespace = world.namespaces.get(wish.namespace)
     if namespace is None:
@@ -233,13 +239,15 @@ def plan_service_account(policy: AccessPolicy, wish: ServiceAccountSubject, worl
         return who
     if account.ours or account.shared or account.there is None:
         ref = ChildRef(SERVICE_ACCOUNT, wish.namespace, wish.name)
-        who.children.append(Child(ref, policy.meta, joins=account.shared))
+        holder = namespace.uid if keeps or ref in world.kept else ""
+        who.children.append(Child(ref, policy.meta, joins=account.shared, holder=holder))
     if wish.token and account.taken:
         taken = Finding(Link.BINDINGS, Severity.STALLED, Taken.reason, account.taken, f"{path}.token")
         who.findings.append(taken)
     elif wish.token:
         token = ChildRef(SECRET, wish.namespace, token_name(wish.name))
-        who.children.append(Child(token, policy.meta, account=wish.name))
+        holder = namespace.uid if keeps else ""
+        who.children.append(Child(token, policy.meta, account=wish.name, holder=holder))
         if account.token_for and account.there and account.token_for != account.there:
             who.replaced = frozenset({token})
     return who
@@ -271,6 +279,8 @@ def plan_handover(owner: Meta, children: Iterable[SeenChild], who: Who, world: P
     """What becomes of the accounts that a policy has no use for, and others have; or that are nobody's now.
 
     An account has each of its policies among its owners, so Kubernetes keeps it until the last one is gone.
+    Where several go in the foreground, Kubernetes takes all of them out of the owners of one that any of them
+    keeps; it is for that one to let it go.
     """
     handover, wanted = Handover(), {child.ref for child in who.children}
     for child in children:
@@ -281,7 +291,7 @@ def plan_handover(owner: Meta, children: Iterable[SeenChild], who: Who, world: P
             # It is the subject still, and was let go meanwhile: the watch has not shown that yet.
             handover.refs.add(child.ref)
             continue
-        if not heirs and not is_shared(child, owner.name):
+        if not heirs and child.ref not in world.kept and not is_shared(child, owner.name):
             continue
         handover.refs.add(child.ref)
         handover.additions += [

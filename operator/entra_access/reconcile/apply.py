@@ -20,6 +20,7 @@ from entra_access.domain.changes import (
     DefineRole,
     DeleteChild,
     DeleteGroup,
+    HoldChild,
     LeaveAccount,
     ReleaseChild,
     RemovePrincipal,
@@ -33,7 +34,6 @@ from entra_access.domain.children import ROLE_KINDS, Child, seen_child
 from entra_access.domain.definition_plan import definition_item, definition_mark
 from entra_access.domain.faults import Denied, Fault, Finding, PrincipalUnknown, RoleUnknown, Severity, Taken
 from entra_access.domain.group_plan import GROUP, group_mark
-from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.observed import Assignment
 from entra_access.domain.plan import Plan, child_item
 from entra_access.domain.role_plan import ASSIGNMENT, MADE
@@ -208,6 +208,10 @@ class Applier:
                 body = await self._kubernetes.leave_account(ref, change.uid, change.owner.uid)
                 applied.concerned |= self._cache.put(ref.kind, body) if body else set()
                 applied.gone.add(change.uid)
+            case HoldChild():
+                ref = change.ref
+                body = await self._kubernetes.hold_child(ref, change.uid, change.holder, holds=change.holds)
+                applied.concerned |= self._cache.put(ref.kind, body)
             case DeleteChild():
                 await self._kubernetes.delete_child(change.ref, change.uid)
                 ref = change.ref
@@ -247,15 +251,15 @@ class Applier:
 
     async def _assign(self, change: AssignRole, applied: Applied) -> None:
         principal = change.principal_id or applied.group_id or ""
-        name = assignment_name(change.scope, principal, change.role_id)
+        name, arm_id = change.name_for(principal), change.id_for(principal)
         made = Assignment(name, change.scope, principal, change.role_id, change.description)
-        self._assignments.unsure(assignment_id(change.scope, name))
+        self._assignments.unsure(arm_id)
         await self._arm.assign(made, change.principal_type)
         self._roles.known(change)
         self._principals.known(principal)
         self._assignments.assigned(made)
-        arm_id = assignment_id(change.scope, name)
-        applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, arm_id, applied=MADE))
+        origin = ADOPTED if change.name else ""
+        applied.made.append(Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=origin, applied=MADE))
 
     async def _apply_child(self, change: ApplyChild, applied: Applied) -> None:
         ref = change.child.ref

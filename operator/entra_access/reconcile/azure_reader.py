@@ -7,7 +7,7 @@ from typing import Any
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, Status
-from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.definition_plan import listed_at, wished_definition
 from entra_access.domain.faults import Denied, Fault, Missing
 from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
@@ -15,7 +15,7 @@ from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
-from entra_access.reconcile.shared import Assignments, Shared, SharedEach
+from entra_access.reconcile.shared import Assignments, SharedEach
 
 
 class AzureReader:
@@ -32,9 +32,9 @@ class AzureReader:
         self._place = place
         self._arm = arm
         self.assignments = Assignments(self._list, max_age, changed, self._read_one)
-        self._definitions = Shared(self._list_definitions, max_age)
+        self._definitions = SharedEach(arm.custom_definitions, max_age)
         self._role_names = SharedEach(self._role_name, ROLE_ID_SECONDS)
-        self._defined: frozenset[Definition] | None = None
+        self._defined: dict[str, frozenset[Definition]] = {}
         self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
@@ -113,21 +113,21 @@ class AzureReader:
         """
         await self.assignments.look_again(scope, self._covers(scope))
 
-    async def changed_definitions(self) -> frozenset[str]:
-        """The GUIDs of the custom roles at the cluster that are not as they were in the list before.
+    async def changed_definitions(self, scope: str) -> frozenset[str]:
+        """The GUIDs of the custom roles that a list at the scope does not show as the list before it.
 
         Raises
         ------
         Fault
             The list could not be read.
         """
-        before = self._defined
-        self._definitions.expire()
-        now = self._defined = frozenset(await self._definitions.get())
+        self._definitions.renew(scope)
+        try:
+            now = frozenset(await self._definitions.get(scope))
+        except Missing:
+            now = frozenset()  # the scope is gone
+        before, self._defined[scope] = self._defined.get(scope), now
         return frozenset() if before is None else frozenset(one.guid for one in before ^ now)
-
-    async def _list_definitions(self) -> tuple[Definition, ...]:
-        return await self._arm.custom_definitions(self._place.cluster_id)
 
     def latest(
         self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
@@ -174,14 +174,15 @@ class AzureReader:
     def role_made(self) -> None:
         """The operator has made or changed a custom role: what was missing may be there."""
         self.roles.made()
-        self._definitions.expire()
+        self._definitions.clear()
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
 
     async def _definition(self, wish: Definition) -> Definition:
-        """By the one list at the cluster; what it does not show as it should be is looked at itself."""
-        listed = next((one for one in await self._definitions.get() if one.guid == wish.guid), None)
+        """By the list that many share; what it does not show as it should be is looked at itself."""
+        there = await self._definitions.get(listed_at(wish, self._place))
+        listed = next((one for one in there if one.guid == wish.guid), None)
         if listed and listed.content == wish.content:
             return listed
         found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)

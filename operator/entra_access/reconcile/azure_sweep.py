@@ -1,23 +1,22 @@
 """The round over Azure: a few lists tell whether anything has changed, whatever there is."""
 
 import asyncio
-import logging
-import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final
 
 from entra_access.api.names import GRANT
-from entra_access.domain.definition_plan import wished_definition
+from entra_access.domain.definition_plan import listed_at, wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
-from entra_access.domain.observed import Assignment, PolicyView
+from entra_access.domain.observed import Assignment, Definition, PolicyView
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.rounds import Round
 
-logger = logging.getLogger(__name__)
 DEFINITIONS: Final = "custom roles"
 
 
@@ -28,8 +27,8 @@ def concerned(cache: WatchCache, changed: Iterable[Assignment]) -> set[Key]:
     return keys | cache.by_object_id({one.principal_id for one in those})
 
 
-class AzureSweep:
-    """Every `interval` seconds, give or take a fifth: list what is at the cluster, and at scopes far from it.
+class AzureSweep(Round):
+    """In each round all is listed that is at the cluster, and at scopes far from it.
 
     What differs from the list before is told by `AzureReader`; here only custom roles are compared.
     """
@@ -39,23 +38,14 @@ class AzureSweep:
         place: Place,
         cache: WatchCache,
         azure: AzureReader,
-        add: Callable[[Key], None],
+        add: Callable[[Key, float], None],
         blindness: Blindness,
         interval: float,
     ) -> None:
+        super().__init__(cache, add, blindness, interval)
         self._place = place
-        self._cache = cache
         self._azure = azure
-        self._add = add
-        self._blindness = blindness
         self._asked: set[Hashable] = set()
-        self._interval = interval
-
-    async def run(self) -> None:
-        """Go round until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
-            await self.look()
 
     async def look(self) -> None:
         """Go round once. What cannot be listed is listed again in the next round."""
@@ -63,11 +53,11 @@ class AzureSweep:
         if self._cache.uses_directory():
             here = self._place.cluster_id
             looks[here] = self._azure.look_again(here), self._everybody()
-            for scope in self._far():
-                looks[scope] = self._azure.look_again(scope), self._holders(scope)
-            having = {self._cache.policy_key(view.name) for view in self._having_roles()}
-            if having:
-                looks[DEFINITIONS] = self._look_at_definitions(), having
+            for scope, keys in self._far().items():
+                looks[scope] = self._azure.look_again(scope), keys
+            for scope, views in self._definitions().items():
+                keys = {self._cache.policy_key(view.name) for view in views}
+                looks[DEFINITIONS, scope] = self._look_at_definitions(scope, views), keys
         for gone in self._asked - looks.keys():
             self._blindness.forget(gone)
         self._asked = set(looks)
@@ -77,25 +67,27 @@ class AzureSweep:
         try:
             await look
         except Fault as fault:
-            logger.warning("a round over Azure was not finished: %s", fault.message)
             self._blindness.failed(source, fault, concerned)
         else:
             self._blindness.answered(source)
 
-    async def _look_at_definitions(self) -> None:
-        changed = await self._azure.changed_definitions()
-        for view in self._having_roles():
-            if changed & self._own_definitions(view):
-                self._add(self._cache.policy_key(view.name))
+    async def _look_at_definitions(self, scope: str, views: Iterable[PolicyView]) -> None:
+        changed = await self._azure.changed_definitions(scope)
+        having = [view for view in views if changed & {one.guid for one in self._own_definitions(view)}]
+        self._at_once(self._cache.policy_key(view.name) for view in having)
 
-    def _having_roles(self) -> list[PolicyView]:
-        """The policies that have custom roles."""
-        return [view for view in self._cache.policy_views() if view.policy and view.policy.custom_roles]
+    def _definitions(self) -> dict[str, list[PolicyView]]:
+        """The policies that have custom roles, by the scopes of the lists that show them."""
+        found: dict[str, list[PolicyView]] = defaultdict(list)
+        for view in self._cache.policy_views():
+            for scope in {listed_at(one, self._place) for one in self._own_definitions(view)}:
+                found[scope].append(view)
+        return found
 
-    def _own_definitions(self, view: PolicyView) -> set[str]:
+    def _own_definitions(self, view: PolicyView) -> list[Definition]:
         roles = view.policy.custom_roles if view.policy else ()
         lines = self._cache.policy_inventory(view.name)
-        return {wished_definition(role, view.name, self._place, lines).guid for role in roles}
+        return [wished_definition(role, view.name, self._place, lines) for role in roles]
 
     def _everybody(self) -> set[Key]:
         """All who may have assigned something at the cluster."""
@@ -105,17 +97,20 @@ class AzureSweep:
         grants = filter(self._cache.needs_azure, self._cache.keys(GRANT))
         return {*grants, *map(self._cache.policy_key, subjects)}
 
-    def _holders(self, scope: str) -> set[Key]:
-        """The policies that have assigned something at a scope."""
-        return {
-            self._cache.policy_key(view.name)
-            for view in self._cache.policy_views()
-            for line in self._cache.policy_inventory(view.name)
-            if line.kind == ASSIGNMENT and scope_of(line.id).lower() == scope.lower()
-        }
+    def _far(self) -> dict[str, set[Key]]:
+        """The policies that have assigned something far from the cluster, or want to, by the scope.
 
-    def _far(self) -> set[str]:
-        """The scopes far from the cluster where something was assigned."""
-        lines = (line for line in self._cache.policy_lines() if line.kind == ASSIGNMENT and line.id)
-        scopes = {scope_of(line.id).lower(): scope_of(line.id) for line in lines}
-        return {scope for scope in scopes.values() if not self._place.covers(scope)}
+        What they want may be given there by another hand, and is in no inventory.
+        """
+        found: dict[str, tuple[str, set[Key]]] = {}
+        for view in self._cache.policy_views():
+            for scope in self._scopes(view):
+                if not self._place.covers(scope):
+                    found.setdefault(scope.lower(), (scope, set()))[1].add(self._cache.policy_key(view.name))
+        return dict(found.values())
+
+    def _scopes(self, view: PolicyView) -> set[str]:
+        lines = self._cache.policy_inventory(view.name)
+        wishes = view.policy.azure_roles if view.policy else ()
+        had = {scope_of(line.id) for line in lines if line.kind == ASSIGNMENT and line.id}
+        return had | {self._place.scope(one.scope) for one in wishes}

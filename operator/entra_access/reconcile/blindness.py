@@ -3,6 +3,7 @@
 While a round fails nobody would hear of a change, so no status may say that all is as it was made.
 """
 
+import logging
 import random
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from datetime import datetime
 from entra_access.api.times import stamp
 from entra_access.domain.faults import Fault
 from entra_access.reconcile.cache import Key
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -45,6 +48,9 @@ class Blindness:
     def failed(self, source: Hashable, fault: Fault, concerned: Iterable[Key]) -> None:
         """The question was not answered, and so it is not known whether anything of these has changed."""
         known = self._sources.setdefault(source, _Source())
+        # What lasts is told in statuses; in the log once is enough.
+        level = logging.DEBUG if known.reason else logging.WARNING
+        logger.log(level, "a round was not finished, and is made again: %s", fault.message)
         known.reason = known.reason or fault.message
         concerned = set(concerned)
         self._tell(concerned - known.keys)

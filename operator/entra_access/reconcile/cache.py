@@ -27,7 +27,7 @@ from entra_access.domain.definition_plan import made_roles, wished_definition
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
-from entra_access.reconcile.claims import AssignmentClaims, NameClaims
+from entra_access.reconcile.claims import AssignmentClaims, Holders, NameClaims
 from entra_access.reconcile.owned import OwnedObjects, Owner
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
@@ -77,6 +77,8 @@ class WatchCache:
         self._relations = PolicyRelations()
         self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
+        self.users: Holders[Key] = Holders()
+        """The object ids and the user principal names of the users that policies name."""
 
     # What is known
 
@@ -101,9 +103,13 @@ class WatchCache:
         namespace = self._namespaces.get(account.namespace or "")
         if namespace is None or namespace.ending:
             return ()
+        others = self.sharers(policy, account)
+        return tuple(sorted((one.policy.meta for one in others if one.policy and not one.deleting), key=str))
+
+    def sharers(self, policy: str, account: ChildRef) -> list[PolicyView]:
+        """The policies, other than the one of that name, whose subject is a service account."""
         names = self._relations.of_account(account.namespace, account.name) - {policy}
-        views = [view for name in names if (view := self._views.get(name)) and not view.deleting]
-        return tuple(sorted((view.policy.meta for view in views if view.policy), key=str))
+        return [view for name in names if (view := self._views.get(name))]
 
     @property
     def shadows(self) -> Mapping[Whom, Mapping[ChildRef, ForeignBinding]]:
@@ -178,19 +184,10 @@ class WatchCache:
                 found |= dict.fromkeys(made_roles(lines, announced=True).values(), view.name)
         return found
 
-    def policy_lines(self) -> list[Item]:
-        """The lines of all policies' inventories."""
-        return [line for lines in self._lines.values() for line in lines]
-
-    def directory_subjects(self) -> dict[str, set[str]]:
-        """The object ids of the subjects that are groups, and of those that are users."""
-        found: dict[str, set[str]] = {"groups": set(), "users": set()}
-        kinds = {"Group": "groups", "User": "users"}
-        for view in self._views.values():
-            subject = view.subject
-            if subject and subject.object_id and subject.principal_type in kinds:
-                found[kinds[subject.principal_type]].add(subject.object_id.lower())
-        return found
+    def subjects(self, principal_type: str) -> set[str]:
+        """The object ids of the subjects of a type, as Azure calls it: Group, User or ServicePrincipal."""
+        subjects = [view.subject for view in self._views.values() if view.subject]
+        return {s.object_id.lower() for s in subjects if s.object_id and s.principal_type == principal_type}
 
     def by_object_id(self, ids: AbstractSet[str]) -> set[Key]:
         """The policies whose subjects have these object ids."""
@@ -301,6 +298,7 @@ class WatchCache:
             return set()
         del self._resources[key]
         self.azure_claims.forget(key)
+        self.users.forget(key)
         if key.kind == GRANT.kind:
             self._unlink_grant(key, old)
             return {key}

@@ -9,7 +9,43 @@ from entra_access.domain.claims import Claim, claimant
 K = TypeVar("K", bound=Hashable)
 
 
-class AssignmentClaims(Generic[K]):
+class Holders(Generic[K]):
+    """Which resources have to do with what: object ids, names or ARM ids, all of them in lower case."""
+
+    def __init__(self) -> None:
+        self._held: dict[K, frozenset[str]] = {}
+        self._holders: dict[str, set[K]] = defaultdict(set)
+
+    @property
+    def keys(self) -> set[K]:
+        """The resources that have to do with anything."""
+        return {key for key, ids in self._held.items() if ids}
+
+    def of(self, key: K) -> frozenset[str]:
+        """What the resource has to do with, as far as is known."""
+        return self._held.get(key, frozenset())
+
+    def holders(self, ids: Iterable[str]) -> set[K]:
+        """Who has to do with any of them."""
+        return {key for one in ids for key in self._holders.get(one.lower(), ())}
+
+    def put(self, key: K, ids: frozenset[str]) -> None:
+        """Have the resource hold these, and nothing else."""
+        for one in self.of(key) - ids:
+            self._holders[one].discard(key)
+            if not self._holders[one]:
+                del self._holders[one]
+        for one in ids:
+            self._holders[one].add(key)
+        self._held[key] = ids
+
+    def forget(self, key: K) -> None:
+        """The resource is gone."""
+        self.put(key, frozenset())
+        del self._held[key]
+
+
+class AssignmentClaims(Holders[K]):
     """The ARM ids, in lower case, of the role assignments that each resource wants.
 
     What two of them want goes only when neither does.
@@ -18,23 +54,22 @@ class AssignmentClaims(Generic[K]):
     """
 
     def __init__(self) -> None:
-        self._claims: dict[K, frozenset[str]] = {}
-        self._holders: dict[str, set[K]] = defaultdict(set)
+        super().__init__()
         self._noted: set[K] = set()
 
     def expect(self, key: K, ids: Iterable[str]) -> None:
         """Take over what an inventory says, if no pass has said better."""
         if key not in self._noted:
-            self._set(key, frozenset(ids))
+            self.put(key, frozenset(ids))
 
     def note(self, key: K, ids: frozenset[str]) -> None:
         """Take over what a pass has found to be wanted."""
         self._noted.add(key)
-        self._set(key, ids)
+        self.put(key, ids)
 
     def add(self, key: K, ids: frozenset[str]) -> None:
         """Take over what a pass has found to be wanted that could not see everything: nothing is let go."""
-        self._set(key, self._claims.get(key, frozenset()) | ids)
+        self.put(key, self.of(key) | ids)
 
     def noted(self, key: K) -> bool:
         """Whether a pass has said what the resource wants."""
@@ -43,29 +78,11 @@ class AssignmentClaims(Generic[K]):
     def forget(self, key: K) -> None:
         """The resource is gone."""
         self._noted.discard(key)
-        self._set(key, frozenset())
-        self._claims.pop(key, None)
-
-    def of(self, key: K) -> frozenset[str]:
-        """What the resource wants, as far as is known."""
-        return self._claims.get(key, frozenset())
+        super().forget(key)
 
     def of_others(self, key: K, ids: Iterable[str]) -> frozenset[str]:
         """Those of the ids that somebody else wants."""
         return frozenset(one for one in ids if self._holders.get(one, set()) - {key})
-
-    def holders(self, ids: Iterable[str]) -> set[K]:
-        """Who wants any of them."""
-        return {key for one in ids for key in self._holders.get(one.lower(), ())}
-
-    def _set(self, key: K, ids: frozenset[str]) -> None:
-        for one in self._claims.get(key, frozenset()) - ids:
-            self._holders[one].discard(key)
-            if not self._holders[one]:
-                del self._holders[one]
-        for one in ids:
-            self._holders[one].add(key)
-        self._claims[key] = ids
 
 
 class NameClaims:

@@ -9,6 +9,7 @@ from entra_access.api.status import CORRECTED, PENDING, REPORTED, DriftItem, Sys
 from entra_access.domain.adoption import ADOPTING
 from entra_access.domain.changes import Change, RemovePrincipal
 from entra_access.domain.difference import GONE, NOT, Difference, acted, differences_of
+from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import Finding, Link, Severity, Taken
 from entra_access.domain.group_plan import RESTORING, SETTLING
 from entra_access.domain.plan import Plan
@@ -189,7 +190,14 @@ def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:
         Finding(link, Severity.STALLED, OBSERVE_ONLY, f"not in place, and {why}: to {text}, {then}")
         for text, link in lacking.items()
     )
-    return (*(finding for finding in plan.findings if finding.reason not in UNDER_WAY), *missing)
+    findings = [finding for finding in plan.findings if finding.reason not in UNDER_WAY]
+    if any(change.removal for change in plan.changes):
+        message = (
+            f"the access was to end at {plan.expires_at} and has not, because {why}; to end it {then}, to "
+            "keep it set a later spec.expiresAt"
+        )
+        findings = [replace(one, message=message) if one.reason == EXPIRED else one for one in findings]
+    return (*findings, *missing)
 
 
 def _lacks(change: Change, plan: Plan) -> bool:

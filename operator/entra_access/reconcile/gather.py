@@ -11,6 +11,7 @@ from entra_access.api.names import (
     ANNOTATION_ADOPT,
     CHILD_KINDS,
     KINDS,
+    LABEL_OWNER_UID,
     SECRET,
     SERVICE_ACCOUNT,
 )
@@ -49,6 +50,7 @@ from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.cache import Key, WatchCache
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
+from entra_access.reconcile.keepers import kept_by_others
 from entra_access.reconcile.seeing import nothing, seen
 
 UNSEEN = Unavailable("not looked at yet")
@@ -114,6 +116,7 @@ class Gatherer:
             definitions={role.name: UNSEEN for role in policy.custom_roles},
             children=children,
             heirs=self._heirs(policy.meta, children),
+            kept=kept_by_others(self._cache, policy.meta.name, children),
             unread=unread,
             cluster_roles=self._cache.cluster_roles,
             namespaces=self._cache.namespaces,
@@ -128,8 +131,14 @@ class Gatherer:
         assigned = await self._azure.left(status) if azure else {}
         found = await seen(self._directory.group(meta, status, now, deleting=True)) if group else None
         children, unread = await self._children(meta, status)
-        heirs = self._heirs(meta, children)
-        return PolicyWorld(group=found, children=children, heirs=heirs, unread=unread, **assigned)
+        return PolicyWorld(
+            group=found,
+            children=children,
+            heirs=self._heirs(meta, children),
+            kept=kept_by_others(self._cache, meta.name, children),
+            unread=unread,
+            **assigned,
+        )
 
     def _wished_roles(self, policy: AccessPolicy) -> tuple[set[str], set[str]]:
         """The Azure roles that must be looked up, and the scopes where they are wished for."""
@@ -347,8 +356,9 @@ class Gatherer:
 
         One that the inventory names and the watch does not show is looked at itself: it is gone, or another
         hand took the label away by which the watch knows it, or it is a Secret, which no watch shows. It is
-        ours by its UID, or where the inventory cannot have that: by our ownerReference. An account with
-        nothing of ours on it was let go for good, by another policy that had it too and keeps what it made.
+        ours by its UID, or where the inventory cannot have that: by our ownerReference, or by our label where
+        Kubernetes has taken that out and left it to its Namespace. An account with nothing of ours on it was
+        let go for good, by another policy that had it too and keeps what it made.
         """
         found, unread = list(self._cache.children(_key(meta))), []
         known, refs = {child.uid for child in found}, {child.ref for child in found}
@@ -366,7 +376,8 @@ class Gatherer:
             elif body and body["metadata"]["uid"] not in known:
                 child = seen_child(kind, body)
                 nobodys = kind is SERVICE_ACCOUNT and not is_ours(body)
-                if (child.uid == item.id and not nobodys) or meta.uid in child.owner_uids:
+                left = not item.id and child.held and child.labels.get(LABEL_OWNER_UID) == meta.uid
+                if (child.uid == item.id and not nobodys) or left or meta.uid in child.owner_uids:
                     found.append(child)
         return tuple(found), tuple(unread)
 

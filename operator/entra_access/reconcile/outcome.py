@@ -37,7 +37,6 @@ from entra_access.domain.expiry import EXPIRED
 from entra_access.domain.faults import Finding, Link, Replicating, Severity
 from entra_access.domain.group_plan import GROUP, RESTORING, SETTLING
 from entra_access.domain.marks import Marks, marks, read_marks
-from entra_access.domain.naming import assignment_id, assignment_name
 from entra_access.domain.plan import Plan, count
 from entra_access.domain.policy_plan import CREATING
 from entra_access.domain.role_plan import ASSIGNMENT
@@ -297,8 +296,7 @@ def _line_key(change: Change) -> tuple[str, ...]:
             ref = change.child.ref
             return (System.KUBERNETES.value, ref.kind.kind, ref.path)
         case AssignRole(principal_id=str() as principal):
-            name = assignment_name(change.scope, principal, change.role_id)
-            return (System.AZURE.value, ASSIGNMENT, assignment_id(change.scope, name).lower())
+            return (System.AZURE.value, ASSIGNMENT, change.id_for(principal).lower())
         case DefineRole():
             return (System.AZURE.value, DEFINITION, change.id.lower())
         case _:

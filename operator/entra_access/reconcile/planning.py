@@ -6,14 +6,23 @@ from typing import TypeAlias
 
 from entra_access.api.names import POLICY, SECRET, SERVICE_ACCOUNT
 from entra_access.api.node import InvalidFieldError
-from entra_access.api.resources import AccessPolicy, ForeignAssignments, Meta, Mode, NamespaceGrant
+from entra_access.api.resources import (
+    AccessPolicy,
+    DirectorySubject,
+    ForeignAssignments,
+    GroupSubject,
+    Meta,
+    Mode,
+    NamespaceGrant,
+    PrincipalKind,
+)
 from entra_access.api.status import ConditionType, Status, System
 from entra_access.api.times import stamp
 from entra_access.domain.children import by_ref
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.marks import read_marks
-from entra_access.domain.observed import GrantWorld, PolicyWorld
+from entra_access.domain.observed import GrantWorld, PolicyWorld, Principal
 from entra_access.domain.place import Place
 from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
@@ -95,6 +104,8 @@ class Planner:
             raise TypeError("the world of another kind")
         if noted:
             self._note_claims(meta, plan)
+        if isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
+            self._cache.users.put(key_of(meta), _users(resource, world))
         return plan
 
     def _note_claims(self, meta: Meta, plan: Plan) -> None:
@@ -135,6 +146,21 @@ class Planner:
         return Plan(
             findings=(finding,), subject=old.subject, inventory=tuple(kept), expires_at=old.expires_at
         )
+
+
+def _users(policy: AccessPolicy, world: PolicyWorld) -> frozenset[str]:
+    """The users that a policy names, by name, whether or not they are there, and by object id."""
+    match policy.subject:
+        case GroupSubject() as group:
+            references = {*group.members, *group.owners}
+        case DirectorySubject() as subject:
+            references = {subject.reference}
+        case _:
+            references = set()
+    users = {one for one in references if one.kind == PrincipalKind.USER.value}
+    found = (world.principals.get(one) for one in users)
+    ids = {one.id for one in found if isinstance(one, Principal)}
+    return frozenset(one.lower() for one in ids | {one.value for one in users})
 
 
 def _had_policy(old: Status) -> bool:

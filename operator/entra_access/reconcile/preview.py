@@ -79,7 +79,7 @@ class Preview:
 
     @property
     def not_asked(self) -> list[str]:
-        """What the API server was not asked, and why: no more than its reader may."""
+        """Of what the API server was not asked whether it would take it, and why."""
         return self._rehearsal.not_asked
 
     async def look(self, manifests: Manifests) -> list[Proposal]:

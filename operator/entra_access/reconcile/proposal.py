@@ -12,6 +12,7 @@ from entra_access.domain.changes import (
     AdoptGroup,
     ApplyChild,
     Change,
+    HoldChild,
     LeaveAccount,
     RemovePrincipal,
     RestoreGroup,
@@ -193,7 +194,7 @@ def _text(difference: Difference, change: Change) -> str:
             return f"remove assignment of Azure role {item.object.removeprefix('RoleAssignment ')}"
         case ApplyChild(child) if child.joins:
             return str(change)
-        case LeaveAccount() | RestoreGroup():
+        case LeaveAccount() | HoldChild() | RestoreGroup():
             return str(change)
         case _ if item.field and not isinstance(change, AdoptGroup):
             return f"{item.object}: {item.field} is {item.found}{by}, and will be {item.expected}"

@@ -27,6 +27,7 @@ from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.apply import Applied, Applier
 from entra_access.reconcile.cache import Body, Key, WatchCache, policy_of
 from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.keepers import kept_by_others
 from entra_access.reconcile.notes import Note
 from entra_access.reconcile.outcome import EXPECTED_REASONS, Next, next_look
 from entra_access.reconcile.reporting import Reporter, key_of
@@ -126,6 +127,8 @@ class Remover:
         """A resource that is not there any more. Kubernetes collects its children; what it left, we do."""
         # What other policies have too stays for them; Kubernetes takes this one out of the owners.
         children = [one for one in self._cache.children(key) if not is_shared(one, key.name)]
+        kept = kept_by_others(self._cache, key.name, children)
+        children = [one for one in children if one.ref not in kept]
         if not children or key.kind not in {POLICY.kind, GRANT.kind}:
             return Next()
         if await self._kubernetes.get(KINDS[key.kind], key.namespace, key.name) is not None:

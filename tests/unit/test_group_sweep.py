@@ -1,16 +1,16 @@
-"""The round over Entra: who is looked at because of it, and that no change falls between two questions."""
+"""The round over groups: who is looked at because of it, and that no change falls between two questions."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from entra_access.adapters.graph_delta import GROUPS, MAX_IDS, USERS, DirectoryChanges
+from entra_access.adapters.graph_delta import GROUPS, MAX_IDS, DirectoryChanges
 from entra_access.api.names import POLICY
 from entra_access.domain.faults import Changed, Fault, Missing, Rejected, Unavailable
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
-from entra_access.reconcile.directory_sweep import DirectorySweep
+from entra_access.reconcile.group_sweep import GroupSweep
 from unit.builders import AT, guid
 
 HOURS = 3600.0
@@ -29,30 +29,31 @@ class Directory:
         self.too_old: Fault | None = None
         self.faults: list[Fault] = []
         self.meanwhile: Callable[[str], None] = lambda _: None
-        self.asked: list[tuple[str, str, int]] = []
+        self.asked: list[tuple[str, int]] = []
 
     def change(self, name: str) -> None:
         """Somebody changes an object."""
         self.changes.append(guid(name))
 
-    async def begin(self, kind: str, ids: Iterable[str]) -> DirectoryChanges:
-        self._ask("begin", kind, wanted := frozenset(ids))
+    async def begin_groups(self, ids: Iterable[str]) -> DirectoryChanges:
+        self._ask("begin", wanted := frozenset(ids))
         answer = DirectoryChanges(wanted, self._link(wanted))
         self.meanwhile("begin")
         return answer
 
     async def follow(self, kind: str, link: str) -> DirectoryChanges:
+        assert kind == GROUPS
         wanted, since = self.links[link]
-        self._ask("follow", kind, wanted)
+        self._ask("follow", wanted)
         if self.too_old:
             raise self.too_old
         answer = DirectoryChanges(wanted & set(self.changes[since:]), self._link(wanted))
         self.meanwhile("follow")
         return answer
 
-    def _ask(self, what: str, kind: str, ids: frozenset[str]) -> None:
+    def _ask(self, what: str, ids: frozenset[str]) -> None:
         assert 0 < len(ids) <= MAX_IDS
-        self.asked.append((what, kind, len(ids)))
+        self.asked.append((what, len(ids)))
         if self.faults:
             raise self.faults.pop()
 
@@ -70,17 +71,15 @@ class World:
         self.due: dict[Key, float] = {}
         delta: Any = self.directory
         blindness = Blindness(self.due.__setitem__, lambda: AT, 0)
-        self.sweep = DirectorySweep(self.cache, delta, self.due.__setitem__, blindness, HOURS)
+        self.sweep = GroupSweep(self.cache, delta, self.due.__setitem__, blindness, HOURS)
         for name in names:
             self.join(name)
 
-    def join(self, name: str, kind: str = "Group") -> None:
+    def join(self, name: str) -> None:
         """A policy has found its subject, which is called as it is."""
         self.version += 1
-        form = {"group": {"displayName": name}} if kind == "Group" else {"user": {"objectId": guid(name)}}
-        subject = {"kind": kind, "objectId": guid(name), "displayName": name, "principalType": kind}
-        if kind == "User":
-            subject |= {"reference": f"user objectId {guid(name)}", "origin": "Existing"}
+        form = {"group": {"displayName": name}}
+        subject = {"kind": "Group", "objectId": guid(name), "displayName": name, "principalType": "Group"}
         metadata = {"name": name, "uid": name, "resourceVersion": str(self.version), "generation": 1}
         self.cache.put(
             POLICY, {"metadata": metadata, "spec": {"subject": form}, "status": {"subject": subject}}
@@ -112,7 +111,7 @@ async def test_who_has_changed_is_looked_at_at_once_and_nobody_else() -> None:
     world.directory.change("b")
     assert await world.look() == {"b"}
     assert list(world.due.values()) == [0.0]
-    assert world.directory.asked == [("follow", GROUPS, 3)]
+    assert world.directory.asked == [("follow", 3)]
     assert await world.look() == set(), "it is told once"
 
 
@@ -122,7 +121,7 @@ async def test_who_joins_is_looked_at_alone() -> None:
     await world.look()
     world.join("c")
     assert await world.look() == {"c"}
-    assert world.directory.asked == [("begin", GROUPS, 3), ("follow", GROUPS, 2)]
+    assert world.directory.asked == [("begin", 3), ("follow", 2)]
     assert await world.look() == set()
 
 
@@ -180,7 +179,7 @@ async def test_a_link_that_is_too_old_while_somebody_joins_is_begun_once() -> No
     world.join("c")
     world.directory.too_old = Changed("too old")
     assert await world.look() == {"a", "b", "c"}
-    assert [what for what, _, _ in world.directory.asked] == ["begin", "follow"]
+    assert [what for what, _ in world.directory.asked] == ["begin", "follow"]
 
 
 async def test_a_round_that_fails_loses_no_change() -> None:
@@ -216,18 +215,13 @@ async def test_who_leaves_is_not_looked_at_and_who_comes_back_is_new() -> None:
     assert await world.look() == {"b"}
 
 
-async def test_groups_and_users_are_asked_for_apart_and_fifty_at_a_time() -> None:
+async def test_groups_are_asked_for_fifty_at_a_time() -> None:
     names = {f"g{number}" for number in range(MAX_IDS + 1)}
     world = World(*names)
-    world.join("u", "User")
-    assert await world.look() == names | {"u"}
-    assert sorted(world.directory.asked) == [
-        ("begin", GROUPS, 1),
-        ("begin", GROUPS, MAX_IDS),
-        ("begin", USERS, 1),
-    ]
-    world.directory.change("u")
-    assert await world.look() == {"u"}
+    assert await world.look() == names
+    assert sorted(world.directory.asked) == [("begin", 1), ("begin", MAX_IDS)]
+    world.directory.change("g7")
+    assert await world.look() == {"g7"}
 
 
 async def test_without_subjects_nothing_is_asked() -> None:
