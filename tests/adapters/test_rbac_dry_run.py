@@ -32,6 +32,7 @@ INVALID: dict[str, Any] = {
         "causes": [
             {"field": "spec.subject", "message": "exactly\n one"},
             {"field": "<nil>", "message": "not all was checked"},
+            {"field": "spec.mode", "message": "no mode"},
             {"field": "spec.subject", "message": "exactly\n one"},
         ]
     },
@@ -41,7 +42,10 @@ INVALID: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ((422, INVALID), [("spec.subject", "exactly one"), ("", "not all was checked")]),
+        (
+            (422, INVALID),
+            [("spec.mode", "no mode"), ("spec.subject", "exactly one"), ("", "not all was checked")],
+        ),
         (status(400, "cannot be read"), [("", "cannot be read")]),
         (status(403, "being terminated"), [("", "being terminated")]),
         ((413, b"<html>"), [("", "without a reason (413)")]),

@@ -76,4 +76,5 @@ def _objections(fault: Fault) -> tuple[Objection, ...]:
         )
         for one in causes
     )
-    return tuple(dict.fromkeys(found))
+    # They come in any order, and previews are compared.
+    return tuple(sorted(set(found), key=lambda one: (not one.path, one)))
