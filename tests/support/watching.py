@@ -163,16 +163,19 @@ def comes_to_rest(cluster: Cluster, seconds: float, within: float = DEADLINE) ->
 
 
 def in_the_rounds(cluster: Cluster, subject: str, *names: str) -> None:
-    """Wait until the rounds over Entra ask for a subject, which is looked at once more when they begin to.
+    """Wait until the rounds over Entra ask for a group, and for its members, who are users.
 
-    `names` are other names under which it is looked at.
+    It is looked at once more when they begin to ask for it, and when they begin to ask for users. `names` are
+    other names under which it is looked at.
     """
-    asked = eventually(
-        lambda: [one["n"] for one in cluster.azure.journal(path_regex="delta") if subject in one["query"]],
-        "the rounds have begun to ask for it",
-    )
-    looked = "|".join((subject, *names))
-    eventually(lambda: cluster.azure.journal(since=asked[0], path_regex=looked), "it was looked at then")
+
+    def begun(query: str) -> list[int]:
+        return [one["n"] for one in cluster.azure.journal(path_regex="delta") if query in one["query"]]
+
+    asked = eventually(lambda: begun(subject), "the rounds have begun to ask for it")
+    users = eventually(lambda: begun("latest"), "the rounds have begun to ask for users")
+    looked, since = "|".join((subject, *names)), max(asked[0], users[-1])
+    eventually(lambda: cluster.azure.journal(since=since, path_regex=looked), "it was looked at then")
     comes_to_rest(cluster, 1.0)
 
 

@@ -152,7 +152,7 @@ async def test_a_round_that_fails_is_made_again_in_the_next_and_loses_no_change(
 
 
 async def test_where_nobody_names_users_nothing_is_asked() -> None:
-    """And what is asked later begins anew."""
+    """And what is asked later goes on from there: who comes to name somebody has looked at them since."""
     world = World(subject=False)
     await world.look()
     world.name("a")
@@ -160,8 +160,8 @@ async def test_where_nobody_names_users_nothing_is_asked() -> None:
     assert await world.look() == set()
     assert world.users.asked == []
     world.name("b", guid("bob"))
-    assert await world.look() == {"b"}
-    assert world.users.asked == ["begin"]
+    assert await world.look(guid("stranger")) == set()
+    assert world.users.asked == ["follow"]
 
 
 async def test_the_cache_forgets_the_users_of_a_policy_that_is_gone() -> None:

@@ -40,7 +40,8 @@ class UserSweep(Round):
         """Go round once. What cannot be asked is asked again in the next round."""
         concerned = self._cache.users.keys
         if not concerned:
-            self._link, self._pauses = "", 0
+            # Where it has begun it goes on from there as soon as somebody names users again.
+            self._pauses = 0
             self._blindness.forget(USERS)
             return
         if self._pauses and not self._cache.subjects("User"):

@@ -22,7 +22,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from entra_sandbox.cli import hand
 from entra_sandbox.local.controlplane import ControlPlaneError
@@ -59,6 +59,10 @@ def step(given: Mapping[str, Any]) -> Step:
     return Step(str(given["what"]), doings[0], str(given[doings[0]]), str(told.pop("by")), told, times)
 
 
+LONGEST: Final = 150.0
+"""While a group is new its absence proves nothing, so it can take two minutes to say that it is gone for good."""
+
+
 class Story:
     """Tells it."""
 
@@ -77,7 +81,7 @@ class Story:
             status = self._status(one.by)
             return status if status != before and _tells(status, one.told) else {}
 
-        status = soon(told)
+        status = soon(told, LONGEST)
         for line in _lines(status, one.told):
             print(f"    {line}", flush=True)
         self._report.prove(f"{one.by} tells: {', '.join(f'{k} {v}' for k, v in one.told.items())}", status)
