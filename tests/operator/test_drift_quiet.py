@@ -184,7 +184,7 @@ def test_an_outage_leaves_nothing_behind(drifted: Cluster) -> None:
 
     wanted = {name: without_times(one) for name, one in before.items()}
     eventually(
-        # Some of them are looked at later than others: each failure made the pause before the next look longer.
+        # Some of them are looked at later: each failure made the pause before the next look longer.
         lambda: {name: without_times(one) for name, one in statuses(drifted).items()} == wanted,
         "all of them say what they said before",
         90,

@@ -60,7 +60,7 @@ def step(given: Mapping[str, Any]) -> Step:
 
 
 LONGEST: Final = 150.0
-"""While a group is new its absence proves nothing, so it can take two minutes to say that it is gone for good."""
+"""While a group is new its absence proves nothing: it can take two minutes to say that it is gone."""
 
 
 class Story:
