@@ -146,7 +146,7 @@ async def _preview(settings: Settings, manifests: Manifests) -> list[Proposal]:
         if manifests.errors:
             return []
         place = _place(settings, settings.owner_id or await kubernetes.cluster_uid())
-        cache = WatchCache()
+        cache = WatchCache(settings.mode)
         azure = AzureReader(place, arm, settings.assignments_seconds)
         cluster = ClusterWatch(arm, settings.cluster_id, settings.cluster_seconds, lambda: None)
         await cluster.look()
@@ -190,7 +190,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
     """
     async with _connected(settings) as (kubernetes, graph, arm):
         place = _place(settings, settings.owner_id or await _reachable(kubernetes))
-        cache = WatchCache()
+        cache = WatchCache(settings.mode)
         notes = Notes(kubernetes)
         # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
         queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])

@@ -353,7 +353,9 @@ def test_an_observed_policy_takes_nothing_at_the_end_and_says_what_is_left(clust
 
     over = has_ended(cluster, namespace, end=end)
 
-    said = f"the access was to end at {end} and has not, because mode is Observe; to end it set spec.mode of"
+    said = (
+        f"the access was to end at {end}, and nothing takes it away, because mode is Observe; to end it set"
+    )
     assert condition_of(over, "Expired")["message"].startswith(said)
     assert may(cluster, who, "list", "pods", namespace)
     items = over["status"]["drift"]["items"]

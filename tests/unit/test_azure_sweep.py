@@ -33,6 +33,7 @@ class Azure:
         self.roles: dict[str, Definition] = {MADE.guid: MADE}
         self.fails: set[str] = set()
         self.missing: set[str] = set()
+        self.hidden: set[str] = set()
         self.listed: list[str] = []
 
     async def assignments(self, scope: str, *, below: bool) -> tuple[Assignment, ...]:
@@ -47,7 +48,8 @@ class Azure:
 
     async def custom_definitions(self, scope: str) -> tuple[Definition, ...]:
         self._list("roles" if scope == SCOPE else f"roles at {scope}")
-        return tuple(one for one in self.roles.values() if assignable(one, scope))
+        hidden = self.hidden if scope == SCOPE else set()
+        return tuple(one for one in self.roles.values() if assignable(one, scope) and one.guid not in hidden)
 
     def _list(self, what: str) -> None:
         self.listed.append(what)
@@ -167,6 +169,25 @@ async def test_a_custom_role_for_elsewhere_is_listed_there() -> None:
 GROUP = "/providers/Microsoft.Management/managementGroups/root"
 
 
+@pytest.mark.parametrize("inside", [True, False], ids=["the cluster is in it", "it is not"])
+async def test_a_custom_role_of_a_management_group_is_listed_there_where_the_cluster_is_not_in_it(
+    *, inside: bool
+) -> None:
+    """Else the list at the cluster shows it, for which the operator needs no right at the group."""
+    world = World()
+    made = wished_definition(replace(ROLE, name="Grouped", assignable_scopes=(GROUP,)), "roles", PLACE)
+    world.azure.roles[made.guid] = made
+    world.azure.hidden = set() if inside else {made.guid}
+    spec = {"name": "Grouped", "assignableScopes": [GROUP]}
+    world.policy("roles", definition_item(made, BEFORE), spec)
+    for _ in range(3):
+        await world.look()
+    lists = {"roles"} if inside else {"roles", f"roles at {GROUP}"}
+    assert {one for one in world.azure.listed if one.startswith("roles")} == lists
+    world.azure.roles[made.guid] = replace(made, description="changed")
+    assert await world.look() == {ROLES}
+
+
 @pytest.mark.parametrize(
     ("scopes", "listed"),
     [
@@ -174,12 +195,11 @@ GROUP = "/providers/Microsoft.Management/managementGroups/root"
         ((PLACE.subscription.upper(),), SCOPE),
         ((FAR, PLACE.subscription), SCOPE),
         ((FAR,), FAR),
-        ((GROUP,), GROUP),
-        ((GROUP, PLACE.subscription), SCOPE),
+        ((GROUP,), SCOPE),
     ],
 )
 def test_which_list_shows_a_custom_role(scopes: tuple[str, ...], listed: str) -> None:
-    """Of a management group nobody knows here whether the cluster is in it."""
+    """As far as the scopes tell."""
     assert listed_at(replace(MADE, assignable_scopes=scopes), PLACE) == listed
 
 

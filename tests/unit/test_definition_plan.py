@@ -120,15 +120,23 @@ def test_what_is_otherwise_is_put_right_in_place(changes: dict[str, Any]) -> Non
     assert made.inventory == (LINE,)
 
 
-LACKING = {"scopes elsewhere": {"assignable_scopes": (FAR,)}} | {
+LACKING: dict[str, dict[str, Any]] = {"scopes elsewhere": {"assignable_scopes": (FAR,)}} | {
     name: OTHERWISE[name] for name in ("a data action less", "an exception", "lists exchanged")
 }
 
 
-@pytest.mark.parametrize("name", OTHERWISE | LACKING)
+MORE: dict[str, dict[str, Any]] = {
+    "all data actions": {"permissions": ((), (), ("*",), ())},
+    "all that wildcards stand for": {"permissions": ((), (), ("Microsoft.ContainerService/*/pods/*",), ())},
+    "all of the subscription": {"assignable_scopes": (PLACE.subscription,)},
+}
+"""Otherwise, and nothing is missing."""
+
+
+@pytest.mark.parametrize("name", OTHERWISE | LACKING | MORE)
 def test_access_is_lacking_where_less_is_allowed_and_not_where_more_is(name: str) -> None:
     """Only then is somebody who observes told that something is not in place."""
-    (change,) = plan(ROLE, there=replace(WISH, **(OTHERWISE | LACKING)[name]), lines=(LINE,)).changes
+    (change,) = plan(ROLE, there=replace(WISH, **(OTHERWISE | LACKING | MORE)[name]), lines=(LINE,)).changes
     assert change.gives == (name in LACKING)
 
 

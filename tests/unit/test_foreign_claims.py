@@ -107,6 +107,7 @@ def test_a_condition_on_what_was_taken_over_is_put_right(adoption: AdoptionPolic
     part = adopting(adoption, TAKEN, there=there)
     (change,) = part.additions
     assert (change.name, change.description, change.new, change.gives) == ("x", "theirs", False, True)
+    assert str(change).endswith(", without the condition @Resource[x]"), "else nobody could put it back"
     assert change.id_for(change.principal_id) == TAKEN.id
     ((item, foreign),) = [(one.item, one.foreign) for one in part.differences]
     assert (item.field, item.expected, item.found, foreign) == ("condition", "none", "@Resource[x]", True)
@@ -122,6 +123,15 @@ def test_what_gives_a_part_only_is_taken_over_by_always_alone(adoption: Adoption
     assert [one.foreign for one in part.differences] == ([False] if always else [])
     assert [one.reason for one in part.findings] == ([] if always else ["ConditionalAssignment"])
     assert part.inventory == ([TAKEN] if always else [])
+
+
+def test_nobody_is_told_to_take_over_what_never_is() -> None:
+    """By its name it is what another operator, or another policy, made."""
+    name = assignment_name(SCOPE, ROBOT_ID, role_id(READER))
+    theirs = assigned(READER, name=name, description="another cluster's", condition="@Resource[x]")
+    (said,) = adopting(AdoptionPolicy.ALWAYS, there=theirs).findings
+    assert said.reason == "ConditionalAssignment"
+    assert "adoptionPolicy" not in said.message
 
 
 def test_what_was_taken_over_goes_when_it_is_wished_for_no_more() -> None:

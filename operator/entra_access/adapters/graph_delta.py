@@ -73,6 +73,7 @@ class GraphDelta:
     async def _read(self, page: Any, doing: str) -> DirectoryChanges:
         ids: set[str] = set()
         names: set[str] = set()
+        followed: set[str] = set()
         while True:
             items = page.get("value") if isinstance(page, dict) else None
             if not isinstance(items, list):
@@ -82,8 +83,9 @@ class GraphDelta:
             more, end = page.get("@odata.nextLink"), page.get("@odata.deltaLink")
             if isinstance(end, str):
                 return DirectoryChanges(frozenset(ids), end, frozenset(names))
-            if not isinstance(more, str):
+            if not isinstance(more, str) or more in followed:
                 raise unusable(doing)
+            followed.add(more)
             try:
                 page = await self._http.follow(more, doing)
             except Missing as error:

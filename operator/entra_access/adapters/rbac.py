@@ -170,7 +170,7 @@ class Kubernetes:
         labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
         holder = annotations.get(ANNOTATION_HOLDER, "")
         owners = [one for one in meta.get("ownerReferences", ()) if not _is_of_ours(one)]
-        others = [one for one in owners if one.get("uid") != holder]
+        others = [one for one in owners if (one.get("kind"), one.get("uid")) != (NAMESPACE.kind, holder)]
         ours = {
             LABEL_MANAGED_BY,
             LABEL_OWNER_KIND,
@@ -213,15 +213,17 @@ class Kubernetes:
         Missing, Changed
             The object with that UID is gone.
         """
-        owner = holder_reference(ref, holder) if holds else {"$patch": "delete", "uid": holder}
+        gone = {"$patch": "delete", "uid": holder} if holder else None
+        owner = holder_reference(ref, holder) if holds else gone
         note = {"annotations": {ANNOTATION_HOLDER: holder if holds else None}}
         return await self._merge_owner(ref, uid, owner, f"change the owners of {ref}", note)
 
     async def _merge_owner(
-        self, ref: ChildRef, uid: str, owner: Body, doing: str, more: Body | None = None
+        self, ref: ChildRef, uid: str, owner: Body | None, doing: str, more: Body | None = None
     ) -> Body:
         """Change one of the owners of an object that has that UID still; Kubernetes merges them by UID."""
-        body = {"metadata": {"uid": uid, "ownerReferences": [owner], **(more or {})}}
+        owners = {"ownerReferences": [owner]} if owner else {}
+        body = {"metadata": {"uid": uid, **owners, **(more or {})}}
         path, query = path_of(ref.kind, ref.namespace, ref.name), [("fieldManager", FIELD_MANAGER)]
         return await self._call(
             "PATCH", path, doing, query=query, body=body, content_type=STRATEGIC, accept=_accept(ref.kind)

@@ -134,8 +134,8 @@ class AssignRole(Change):
     """Give somebody an Azure role. `principal_id` None: the group that the same plan makes.
 
     `new`: there is no such assignment; else it is there and not as it was made. `name`, a GUID: that of one
-    which another hand made; else it has the name that we give. `narrowed`: a condition takes away a part of
-    what it gives. `path` is the field that asks for it.
+    which another hand made; else it has the name that we give. `condition`: that takes away a part of what
+    it gives, and is to go. `path` is the field that asks for it.
     """
 
     link = Link.AZURE_ROLES
@@ -148,11 +148,11 @@ class AssignRole(Change):
     path: str = field(default="", compare=False)
     new: bool = field(default=True, compare=False)
     name: str = ""
-    narrowed: bool = field(default=False, compare=False)
+    condition: str = field(default="", compare=False)
 
     @property
     def gives(self) -> bool:
-        return self.new or self.narrowed
+        return self.new or bool(self.condition)
 
     def name_for(self, principal: str) -> str:
         """The name of the assignment, which is for the `principal`."""
@@ -164,7 +164,8 @@ class AssignRole(Change):
 
     def __str__(self) -> str:
         if not self.new:
-            return f"correct assignment of Azure role {self.role} at {place_name(self.scope)}"
+            off = f", without the condition {self.condition}" if self.condition else ""
+            return f"correct assignment of Azure role {self.role} at {place_name(self.scope)}{off}"
         return f"assign Azure role {self.role} at {place_name(self.scope)}"
 
 
@@ -300,7 +301,8 @@ class LeaveAccount(Change):
 class HoldChild(Change):
     """Put the Namespace of a service account or token among its owners, or take it out again.
 
-    `holder` is the UID of the Namespace; `holds`: it is to be an owner.
+    `holder` is the UID of the Namespace, empty where only the word of it is to go; `holds`: it is to be an
+    owner.
     """
 
     link = Link.BINDINGS

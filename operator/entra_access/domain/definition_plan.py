@@ -1,5 +1,6 @@
 """The part of a policy's plan that is about its custom roles: Azure role definitions."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -68,12 +69,11 @@ def assignable(definition: Definition, scope: str) -> bool:
 
 
 def listed_at(definition: Definition, place: Place) -> str:
-    """The scope of the list that shows a custom role: the cluster's where that is sure to, else its own.
+    """The scope of the list that shows a custom role: the cluster's, as far as can be told, else its own.
 
     A list shows what can be assigned at its scope, or above it.
     """
-    known = [one for one in definition.assignable_scopes if not one.lower().startswith(GROUPS)]
-    near = assignable(replace(definition, assignable_scopes=tuple(known)), place.cluster_id)
+    near = assignable(definition, place.cluster_id)
     return place.cluster_id if near else definition.assignable_scopes[0]
 
 
@@ -236,15 +236,22 @@ def _adopt(part: DefinitionPart, wish: Definition, other: Definition, now: str) 
 
 
 def _lacks(wish: Definition, seen: Definition) -> bool:
-    """Whether a role does not allow all that is wished for, wherever that is."""
+    """Whether a role does not allow all that is wished for, wherever that is.
 
-    def lists(role: Definition) -> list[set[str]]:
-        return [{text.lower() for text in one} for one in (role.assignable_scopes, *role.permissions)]
-
-    scopes, actions, nots, data, not_data = (
-        (wished - there, there - wished) for wished, there in zip(lists(wish), lists(seen), strict=True)
+    An exception that nobody wished for counts whatever it is about.
+    """
+    if not all(assignable(seen, scope) for scope in wish.assignable_scopes):
+        return True
+    actions, nots, data, not_data = zip(wish.permissions, seen.permissions, strict=True)
+    return not all(_covers(there, wished) for wished, there in (actions, data)) or not all(
+        _covers(wished, there) for wished, there in (nots, not_data)
     )
-    return bool(scopes[0] or actions[0] or nots[1] or data[0] or not_data[1])
+
+
+def _covers(patterns: Iterable[str], actions: Iterable[str]) -> bool:
+    """Whether each action is one of the patterns, or what their wildcards stand for."""
+    regexes = [re.escape(one.lower()).replace(r"\*", ".*") for one in patterns]
+    return all(any(re.fullmatch(regex, one.lower()) for regex in regexes) for one in actions)
 
 
 def _items(wish: Definition, seen: Definition | None, missing: str) -> list[DriftItem]:

@@ -38,5 +38,6 @@ def _holding(wanted: Child, seen: SeenChild) -> HoldChild | None:
     if wanted.holder and wanted.holder not in seen.holders:
         return HoldChild(seen.ref, seen.uid, wanted.holder)
     if seen.held and not wanted.holder:
-        return HoldChild(seen.ref, seen.uid, seen.held, holds=False)
+        # Anybody can write the annotation: what it tells of is an owner only if it is a Namespace.
+        return HoldChild(seen.ref, seen.uid, seen.held if seen.held in seen.holders else "", holds=False)
     return None

@@ -43,6 +43,8 @@ def _line(change: Change, inventory: tuple[Item, ...], place: Place, now: str) -
             return replace(line, origin=ADOPTED) if change.adopted else line
         case AssignRole(principal_id=str() as principal, name="") if not place.covers(change.scope):
             return Item(System.AZURE, ASSIGNMENT, change.role, change.id_for(principal))
+        case AssignRole(principal_id=str() as principal) if change.name:
+            return Item(System.AZURE, ASSIGNMENT, change.role, change.id_for(principal), origin=ADOPTED)
         case ApplyChild(child, None) if child.ref.kind in {SECRET, SERVICE_ACCOUNT}:
             line = child_item(child.ref, "")
             return None if line.key in {item.key for item in inventory} else line

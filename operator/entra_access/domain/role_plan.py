@@ -284,7 +284,7 @@ def _give(
     found = [("condition", "none", ours.condition)] if ours.condition else []
     found += [] if marked else [("description", change.description, ours.description or "none")]
     if found:
-        change = replace(change, new=False, narrowed=bool(ours.condition))
+        change = replace(change, new=False, condition=ours.condition)
         part.additions.append(change)
         part.differences += [_difference(change, ours, *one, foreign=True) for one in found]
     return True
@@ -308,26 +308,26 @@ def _adopt(
 ) -> None:
     """The role is given by an assignment that another hand made: it counts, and may be taken over.
 
-    One that was taken over once stays so, whatever the policy says now and others did to it. A condition that
-    narrows it is put right then; an assignment with one is not what is wished for, so it is no identical one.
+    One that was taken over once stays so, whatever the policy says now. A condition on it is put right then;
+    an assignment with one is not what is wished for, so it is no identical one.
     """
     # Nobody else of ours may take away what gives a role that is wanted here, or a part of it.
     part.claims |= {assignment_id(change.scope, one.name).lower() for one in seen}
+    whole = any(not one.condition for one in seen)
     for one in seen:
         arm_id = assignment_id(change.scope, one.name)
         line = lines.get(arm_id.lower())
         known = bool(line and line.adopted)
         if not (known or _may_adopt(one, adoption)):
-            part.findings += [conditional(change)] if one.condition else []
+            part.findings += [conditional(change, ours=named_by_us(one))] if not whole else []
             continue
         item = Item(System.AZURE, ASSIGNMENT, change.role, arm_id, origin=ADOPTED, applied=MADE)
         part.inventory.append(item)
-        if one.condition:
-            right = replace(change, new=False, name=one.name, description=one.description, narrowed=True)
+        if one.condition and not whole:
+            theirs = {"name": one.name, "description": one.description, "condition": one.condition}
+            right = replace(change, new=False, **theirs)
             part.additions.append(right)
-            part.differences.append(
-                _difference(right, one, "condition", "none", one.condition, foreign=known)
-            )
+            part.differences += [_difference(right, one, "condition", "none", one.condition, foreign=known)]
 
 
 def _may_adopt(one: Assignment, adoption: AdoptionPolicy) -> bool:

@@ -41,10 +41,14 @@ def former_subject(item: Item, seen: Assignment) -> Finding:
     return Finding(Link.AZURE_ROLES, Severity.WARNING, "FormerSubject", message)
 
 
-def conditional(change: AssignRole) -> Finding:
-    """What is wished for is given by another hand, and a condition takes away a part of it."""
+def conditional(change: AssignRole, *, ours: bool) -> Finding:
+    """What is wished for is given by another hand, and a condition takes away a part of it.
+
+    `ours`: by its name it is that of another operator, or another policy, and is never taken over.
+    """
     message = (
         f"{change.role} at {place_name(change.scope)} is assigned by another hand, under a condition; "
-        "remove that assignment or its condition, or have it taken over by adoptionPolicy: Always"
+        "remove that assignment or its condition"
     )
+    message += "" if ours else ", or have it taken over by adoptionPolicy: Always"
     return Finding(Link.AZURE_ROLES, Severity.WARNING, "ConditionalAssignment", message)

@@ -129,6 +129,11 @@ class AzureReader:
         before, self._defined[scope] = self._defined.get(scope), now
         return frozenset() if before is None else frozenset(one.guid for one in before ^ now)
 
+    def shows(self, scope: str, guid: str) -> bool:
+        """Whether the last list of custom roles at the scope had that one, as far as is known."""
+        listed = self._defined.get(scope)
+        return listed is None or any(one.guid == guid for one in listed)
+
     def latest(
         self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
     ) -> Seen[tuple[Assignment, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final
 
 from entra_access.api.names import GRANT
-from entra_access.domain.definition_plan import listed_at, wished_definition
+from entra_access.domain.definition_plan import GROUPS, listed_at, wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
 from entra_access.domain.observed import Assignment, Definition, PolicyView
@@ -80,9 +80,18 @@ class AzureSweep(Round):
         """The policies that have custom roles, by the scopes of the lists that show them."""
         found: dict[str, list[PolicyView]] = defaultdict(list)
         for view in self._cache.policy_views():
-            for scope in {listed_at(one, self._place) for one in self._own_definitions(view)}:
+            for scope in set().union(*map(self._lists, self._own_definitions(view))):
                 found[scope].append(view)
         return found
+
+    def _lists(self, role: Definition) -> set[str]:
+        """The scopes of the lists that show a custom role.
+
+        Of a management group nobody knows here whether the cluster is in it, before a list has been seen.
+        """
+        at, own = listed_at(role, self._place), role.assignable_scopes[0]
+        hidden = own.lower().startswith(GROUPS) and not self._azure.shows(at, role.guid)
+        return {at, own} if hidden else {at}
 
     def _own_definitions(self, view: PolicyView) -> list[Definition]:
         roles = view.policy.custom_roles if view.policy else ()

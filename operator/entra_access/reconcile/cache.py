@@ -18,7 +18,7 @@ from entra_access.api.names import (
 )
 from entra_access.api.node import InvalidFieldError
 from entra_access.api.reading import expiry_fields, read_meta, read_policy
-from entra_access.api.resources import Meta
+from entra_access.api.resources import Meta, Mode
 from entra_access.api.status import ConditionType, Item, Status, System, read_status
 from entra_access.domain.approval import NEEDS_APPROVAL
 from entra_access.domain.children import ChildRef, SeenChild, is_ours
@@ -64,7 +64,8 @@ class WatchCache:
     `put` and `drop` return the keys that must be looked at because of the news; none where there is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, default_mode: Mode = Mode.ENFORCE) -> None:
+        self.default_mode = default_mode
         self._resources: dict[Key, Body] = {}
         self._views: dict[str, PolicyView] = {}
         self._lines: dict[str, tuple[Item, ...]] = {}

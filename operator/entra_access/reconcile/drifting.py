@@ -191,10 +191,10 @@ def observed(plan: Plan, *, read_only: bool = False) -> tuple[Finding, ...]:
         for text, link in lacking.items()
     )
     findings = [finding for finding in plan.findings if finding.reason not in UNDER_WAY]
-    if any(change.removal for change in plan.changes):
+    if any(change.removal for change in plan.changes) or any(map(unseen, plan.findings)):
         message = (
-            f"the access was to end at {plan.expires_at} and has not, because {why}; to end it {then}, to "
-            "keep it set a later spec.expiresAt"
+            f"the access was to end at {plan.expires_at}, and nothing takes it away, because {why}; to end "
+            f"it {then}, to keep it set a later spec.expiresAt"
         )
         findings = [replace(one, message=message) if one.reason == EXPIRED else one for one in findings]
     return (*findings, *missing)

@@ -376,7 +376,9 @@ class Gatherer:
             elif body and body["metadata"]["uid"] not in known:
                 child = seen_child(kind, body)
                 nobodys = kind is SERVICE_ACCOUNT and not is_ours(body)
-                left = not item.id and child.held and child.labels.get(LABEL_OWNER_UID) == meta.uid
+                # One that is going can have made another one and been cut off before it wrote that down.
+                unnoted = (not item.id or meta.deleting) and child.held
+                left = unnoted and child.labels.get(LABEL_OWNER_UID) == meta.uid
                 if (child.uid == item.id and not nobodys) or left or meta.uid in child.owner_uids:
                     found.append(child)
         return tuple(found), tuple(unread)

@@ -16,6 +16,7 @@ def kept_by_others(cache: WatchCache, policy: str, children: Iterable[SeenChild]
         one.ref
         for one in accounts
         if any(_keeps(cache, view, one) for view in cache.sharers(policy, one.ref))
+        or any(_may_keep(cache, view, one) for view in cache.policy_views() if view.name != policy)
     )
 
 
@@ -28,6 +29,19 @@ def _keeps(cache: WatchCache, view: PolicyView, account: SeenChild) -> bool:
     wish = view.policy
     if wish is None or wish.delete_policy is not DeletePolicy.KEEP:
         return False
+    observing = (wish.mode or cache.default_mode) is Mode.OBSERVE
+    return _has(cache, view, account) or not (view.deleting or observing)
+
+
+def _may_keep(cache: WatchCache, view: PolicyView, account: SeenChild) -> bool:
+    """Whether a policy that cannot be read has the account, and does not plainly say that it goes."""
+    if view.policy is not None or not _has(cache, view, account):
+        return False
+    spec = (cache.resource(cache.policy_key(view.name)) or {}).get("spec") or {}
+    goes = DeletePolicy.DELETE.value
+    return bool(spec.get("deletePolicy", goes) != goes)
+
+
+def _has(cache: WatchCache, view: PolicyView, account: SeenChild) -> bool:
     lines = cache.policy_inventory(view.name)
-    has = any((line.kind, line.id) == (SERVICE_ACCOUNT.kind, account.uid) for line in lines)
-    return has or not (view.deleting or wish.mode is Mode.OBSERVE)
+    return any((line.kind, line.id) == (SERVICE_ACCOUNT.kind, account.uid) for line in lines)

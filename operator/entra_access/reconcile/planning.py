@@ -15,11 +15,12 @@ from entra_access.api.resources import (
     Mode,
     NamespaceGrant,
     PrincipalKind,
+    Reference,
 )
 from entra_access.api.status import ConditionType, Status, System
 from entra_access.api.times import stamp
 from entra_access.domain.children import by_ref
-from entra_access.domain.faults import Finding, Link, Severity
+from entra_access.domain.faults import Fault, Finding, Link, Severity
 from entra_access.domain.grant_plan import POLICY_DELETED, POLICY_DELETING, plan_grant
 from entra_access.domain.marks import read_marks
 from entra_access.domain.observed import GrantWorld, PolicyWorld, Principal
@@ -104,9 +105,20 @@ class Planner:
             raise TypeError("the world of another kind")
         if noted:
             self._note_claims(meta, plan)
-        if isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
-            self._cache.users.put(key_of(meta), _users(resource, world))
+            if isinstance(resource, AccessPolicy) and isinstance(world, PolicyWorld):
+                self._note_users(resource, world)
         return plan
+
+    def _note_users(self, policy: AccessPolicy, world: PolicyWorld) -> None:
+        """Whom the policy names. Of somebody who could not be looked up now, what was known before counts."""
+        key, users = key_of(policy.meta), self._cache.users
+        if self._cache.resource(key) is None:
+            return  # it went while it was looked at
+        named = _users(policy)
+        found = [world.principals.get(one) for one in named]
+        ids = {one.id for one in found if isinstance(one, Principal)}
+        known = users.of(key) if any(one is None or isinstance(one, Fault) for one in found) else frozenset()
+        users.put(key, known | {one.lower() for one in ids | {one.value for one in named}})
 
     def _note_claims(self, meta: Meta, plan: Plan) -> None:
         """What was wanted before is wanted still where it cannot be seen which assignments are."""
@@ -148,8 +160,8 @@ class Planner:
         )
 
 
-def _users(policy: AccessPolicy, world: PolicyWorld) -> frozenset[str]:
-    """The users that a policy names, by name, whether or not they are there, and by object id."""
+def _users(policy: AccessPolicy) -> set[Reference]:
+    """The users that a policy names, whether or not they are there."""
     match policy.subject:
         case GroupSubject() as group:
             references = {*group.members, *group.owners}
@@ -157,10 +169,7 @@ def _users(policy: AccessPolicy, world: PolicyWorld) -> frozenset[str]:
             references = {subject.reference}
         case _:
             references = set()
-    users = {one for one in references if one.kind == PrincipalKind.USER.value}
-    found = (world.principals.get(one) for one in users)
-    ids = {one.id for one in found if isinstance(one, Principal)}
-    return frozenset(one.lower() for one in ids | {one.value for one in users})
+    return {one for one in references if one.kind == PrincipalKind.USER.value}
 
 
 def _had_policy(old: Status) -> bool:

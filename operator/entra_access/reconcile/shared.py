@@ -124,17 +124,24 @@ class Assignments:
         self._own: dict[str, tuple[Assignment | None, float]] = {}
         self._covers: dict[str, Callable[[str], bool]] = {}
         self._known: dict[str, dict[str, Assignment]] = {}
+        self._spellings: dict[str, str] = {}
 
     async def get(self, scope: str, covers: Callable[[str], bool]) -> tuple[Assignment, ...]:
         """What is assigned now, as far as it can be known.
 
         `covers` tells which scopes a list at this one shows: those of our writes are laid over it.
         """
+        scope = self._spelled(scope)
         self._covers[scope] = covers
         return self.overlaid(await self._listed.get(scope), covers)
 
+    def _spelled(self, scope: str) -> str:
+        """The scope as it was asked for first: a list of it is one list, however it is spelled."""
+        return self._spellings.setdefault(scope.lower(), scope)
+
     async def look_again(self, scope: str, covers: Callable[[str], bool]) -> None:
         """List anew, for whoever wants to hear of changes, also of those to what we have just written."""
+        scope = self._spelled(scope)
         self._covers[scope] = covers
         self._listed.renew(scope)
         try:
