@@ -27,7 +27,7 @@ _FIELDS: Final = (
     "notDataActions",
 )
 """Azure's names for what `Definition.content` holds."""
-GROUPS: Final = "/providers/microsoft.management/"
+_GROUPS: Final = "/providers/microsoft.management/"
 """Of management groups it is not known here which subscriptions they hold."""
 
 
@@ -65,7 +65,7 @@ class DefinitionPart(Part):
 def assignable(definition: Definition, scope: str) -> bool:
     """Whether a custom role can be assigned at the scope, as far as can be told."""
     at, scopes = f"{scope.lower()}/", [one.lower() for one in definition.assignable_scopes]
-    return any(at.startswith(f"{one}/") or one.startswith(GROUPS) for one in scopes)
+    return any(at.startswith(f"{one}/") or one.startswith(_GROUPS) for one in scopes)
 
 
 def listed_at(definition: Definition, place: Place) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 from entra_access.adapters.arm import Arm
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item, Status
-from entra_access.domain.definition_plan import listed_at, wished_definition
+from entra_access.domain.definition_plan import wished_definition
 from entra_access.domain.faults import Denied, Fault, Missing
 from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
+from entra_access.reconcile.definitions import Definitions
 from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
 from entra_access.reconcile.shared import Assignments, SharedEach
@@ -32,9 +33,8 @@ class AzureReader:
         self._place = place
         self._arm = arm
         self.assignments = Assignments(self._list, max_age, changed, self._read_one)
-        self._definitions = SharedEach(arm.custom_definitions, max_age)
+        self.custom_roles = Definitions(arm, place, max_age)
         self._role_names = SharedEach(self._role_name, ROLE_ID_SECONDS)
-        self._defined: dict[str, frozenset[Definition]] = {}
         self.roles = RoleIds(self._look_up, place.replication_window, missing_seconds)
 
     async def world(self, roles: Iterable[str], scopes: Iterable[str], status: Status) -> dict[str, Any]:
@@ -92,9 +92,9 @@ class AzureReader:
         """The custom roles of a policy by name, and others that have such a name."""
         lines = tuple(lines)
         wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
-        there = await each(wishes, lambda name: self._definition(wishes[name]))
+        there = await each(wishes, lambda name: self.custom_roles.get(wishes[name]))
         missing = [name for name, found in there.items() if found is None]
-        others = await each(missing, lambda name: self._namesake(wishes[name]))
+        others = await each(missing, lambda name: self.custom_roles.namesake(wishes[name]))
         return there, others
 
     async def role_names(self, guids: Iterable[str]) -> dict[str, str]:
@@ -112,27 +112,6 @@ class AzureReader:
             The list could not be read.
         """
         await self.assignments.look_again(scope, self._covers(scope))
-
-    async def changed_definitions(self, scope: str) -> frozenset[str]:
-        """The GUIDs of the custom roles that a list at the scope does not show as the list before it.
-
-        Raises
-        ------
-        Fault
-            The list could not be read.
-        """
-        self._definitions.renew(scope)
-        try:
-            now = frozenset(await self._definitions.get(scope))
-        except Missing:
-            now = frozenset()  # the scope is gone
-        before, self._defined[scope] = self._defined.get(scope), now
-        return frozenset() if before is None else frozenset(one.guid for one in before ^ now)
-
-    def shows(self, scope: str, guid: str) -> bool:
-        """Whether the last list of custom roles at the scope had that one, as far as is known."""
-        listed = self._defined.get(scope)
-        return listed is None or any(one.guid == guid for one in listed)
 
     def latest(
         self, found: Seen[tuple[Assignment, ...]], scope: str | None = None
@@ -176,32 +155,13 @@ class AzureReader:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
         return await self.roles.get(role, (self._place.cluster_id, *scopes))
 
-    def role_made(self) -> None:
-        """The operator has made or changed a custom role: what was missing may be there."""
+    def roles_made(self, definitions: Iterable[Definition]) -> None:
+        """The operator has made or changed custom roles: what was missing may be there."""
         self.roles.made()
-        self._definitions.clear()
+        self.custom_roles.written(definitions)
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)
-
-    async def _definition(self, wish: Definition) -> Definition:
-        """By the list that many share; what it does not show as it should be is looked at itself."""
-        there = await self._definitions.get(listed_at(wish, self._place))
-        listed = next((one for one in there if one.guid == wish.guid), None)
-        if listed and listed.content == wish.content:
-            return listed
-        found = await self._arm.definition(wish.assignable_scopes[0], wish.guid)
-        if found is None:
-            raise Missing(wish.name)
-        return found
-
-    async def _namesake(self, wish: Definition) -> Definition:
-        scope = wish.assignable_scopes[0]
-        guid = await self._arm.role_id(wish.name, scope)
-        found = await self._arm.definition(scope, guid) if guid and guid != wish.guid else None
-        if found is None:
-            raise Missing(wish.name)
-        return found
 
 
 def _only(scope: str) -> Callable[[str], bool]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final
 
 from entra_access.api.names import GRANT
-from entra_access.domain.definition_plan import GROUPS, listed_at, wished_definition
+from entra_access.domain.definition_plan import listed_at, wished_definition
 from entra_access.domain.faults import Fault
 from entra_access.domain.naming import assignment_id, scope_of
 from entra_access.domain.observed import Assignment, Definition, PolicyView
@@ -55,9 +55,9 @@ class AzureSweep(Round):
             looks[here] = self._azure.look_again(here), self._everybody()
             for scope, keys in self._far().items():
                 looks[scope] = self._azure.look_again(scope), keys
-            for scope, views in self._definitions().items():
-                keys = {self._cache.policy_key(view.name) for view in views}
-                looks[DEFINITIONS, scope] = self._look_at_definitions(scope, views), keys
+            for scope, roles in self._definitions().items():
+                keys = {key for key, _ in roles}
+                looks[DEFINITIONS, scope] = self._look_at_definitions(scope, roles), keys
         for gone in self._asked - looks.keys():
             self._blindness.forget(gone)
         self._asked = set(looks)
@@ -71,27 +71,17 @@ class AzureSweep(Round):
         else:
             self._blindness.answered(source)
 
-    async def _look_at_definitions(self, scope: str, views: Iterable[PolicyView]) -> None:
-        changed = await self._azure.changed_definitions(scope)
-        having = [view for view in views if changed & {one.guid for one in self._own_definitions(view)}]
-        self._at_once(self._cache.policy_key(view.name) for view in having)
+    async def _look_at_definitions(self, scope: str, roles: list[tuple[Key, Definition]]) -> None:
+        changed = await self._azure.custom_roles.changed(scope, [role for _, role in roles])
+        self._at_once({key for key, role in roles if role.guid in changed})
 
-    def _definitions(self) -> dict[str, list[PolicyView]]:
-        """The policies that have custom roles, by the scopes of the lists that show them."""
-        found: dict[str, list[PolicyView]] = defaultdict(list)
+    def _definitions(self) -> dict[str, list[tuple[Key, Definition]]]:
+        """The custom roles of policies, by the scopes of the lists that show them."""
+        found: dict[str, list[tuple[Key, Definition]]] = defaultdict(list)
         for view in self._cache.policy_views():
-            for scope in set().union(*map(self._lists, self._own_definitions(view))):
-                found[scope].append(view)
+            for role in self._own_definitions(view):
+                found[listed_at(role, self._place)].append((self._cache.policy_key(view.name), role))
         return found
-
-    def _lists(self, role: Definition) -> set[str]:
-        """The scopes of the lists that show a custom role.
-
-        Of a management group nobody knows here whether the cluster is in it, before a list has been seen.
-        """
-        at, own = listed_at(role, self._place), role.assignable_scopes[0]
-        hidden = own.lower().startswith(GROUPS) and not self._azure.shows(at, role.guid)
-        return {at, own} if hidden else {at}
 
     def _own_definitions(self, view: PolicyView) -> list[Definition]:
         roles = view.policy.custom_roles if view.policy else ()

@@ -37,6 +37,7 @@ from entra_access.domain.naming import assignment_id, guid_in
 from entra_access.domain.observed import (
     Assignment,
     AzureWorld,
+    Definition,
     GrantWorld,
     Group,
     PolicyView,
@@ -303,9 +304,9 @@ class Gatherer:
         elsewhere = {scope: self._azure.latest(found, scope) for scope, found in world.elsewhere.items()}
         return {"assignments": self._azure.latest(world.assignments), "elsewhere": elsewhere}
 
-    def role_made(self) -> None:
-        """The operator has made or changed a custom role, which others may wait for."""
-        self._azure.role_made()
+    def roles_made(self, definitions: Iterable[Definition]) -> None:
+        """The operator has made or changed custom roles, which others may wait for."""
+        self._azure.roles_made(definitions)
 
     async def named(self, plan: Plan) -> Plan:
         """The plan with the names of those who changed something in Azure, and of the roles of others.

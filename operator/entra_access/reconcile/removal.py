@@ -143,13 +143,13 @@ class Remover:
         And those who have begun to want an assignment while it was taken away; and let a role that was made
         be found by whoever looks for it now.
         """
-        defined = {change.definition.guid for change in applied.done if isinstance(change, DefineRole)}
-        if defined:
-            self._gatherer.role_made()
+        made = [change.definition for change in applied.done if isinstance(change, DefineRole)]
+        if made:
+            self._gatherer.roles_made(made)
             # Another policy that has taken over the same role at the same moment has it to put right.
-            for guid, policy in self._cache.definition_owners(self._place, meta.name).items():
-                if guid in defined:
-                    self._tell(self._cache.policy_key(policy))
+            owners = self._cache.definition_owners(self._place, meta.name)
+            for policy in {owners[one.guid] for one in made if one.guid in owners}:
+                self._tell(self._cache.policy_key(policy))
         taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
         for key in (self._cache.azure_claims.holders(taken) | applied.concerned) - {key_of(meta)}:
             self._tell(key)
