@@ -68,6 +68,12 @@ def assignable(definition: Definition, scope: str) -> bool:
     return any(at.startswith(f"{one}/") or one.startswith(_GROUPS) for one in scopes)
 
 
+def management_group(definition: Definition) -> str:
+    """The management group that a custom role belongs to; empty where it is none."""
+    own = definition.assignable_scopes[0]
+    return own if own.lower().startswith(_GROUPS) else ""
+
+
 def listed_at(definition: Definition, place: Place) -> str:
     """The scope of the list that shows a custom role: the cluster's, as far as can be told, else its own.
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from entra_access.adapters.arm import Arm
-from entra_access.domain.definition_plan import listed_at
+from entra_access.domain.definition_plan import listed_at, management_group
 from entra_access.domain.faults import Fault, Missing
 from entra_access.domain.observed import Definition
 from entra_access.domain.place import Place
@@ -53,8 +53,7 @@ class Definitions:
     async def changed(self, scope: str, wishes: Iterable[Definition]) -> frozenset[str]:
         """The GUIDs of those that are not as they were known, by a new list at the scope.
 
-        What the list does not show as it was known is looked at itself: lists lag behind, and whether one at
-        the cluster shows the roles of a management group nobody knows here.
+        What no list shows as it was known is looked at itself: lists lag behind.
 
         Raises
         ------
@@ -62,14 +61,13 @@ class Definitions:
             The list, or one of those, could not be read, and no other was found changed: that one is told
             first.
         """
-        self._lists.renew(scope)
-        try:
-            listed = await self._lists.get(scope)
-        except Missing:
-            listed = {}
         # One that nobody has looked at yet is about to be.
-        known = [wish for wish in wishes if wish.guid in self._known]
-        doubtful = [one for one in known if not _same(listed.get(one.guid), self._known[one.guid])]
+        looked_at = [wish for wish in wishes if wish.guid in self._known]
+        doubtful = await self._not_as_known(scope, looked_at)
+        # Whether a list at the cluster shows the roles of a management group nobody knows here.
+        groups = {group for one in doubtful if (group := management_group(one)) and group != scope}
+        for group in groups:
+            doubtful = await self._not_as_known(group, doubtful)
         found = await asyncio.gather(*(seen(self._look_up(one)) for one in doubtful))
         changed = set()
         for wish, there in zip(doubtful, found, strict=True):
@@ -85,6 +83,15 @@ class Definitions:
         """Note what the operator has made or changed, and read all lists anew."""
         self._known |= {one.guid: one for one in definitions}
         self._lists.clear()
+
+    async def _not_as_known(self, scope: str, roles: Iterable[Definition]) -> list[Definition]:
+        """Those that a new list at the scope does not show as they were known."""
+        self._lists.renew(scope)
+        try:
+            listed = await self._lists.get(scope)
+        except Missing:
+            listed = {}
+        return [one for one in roles if not _same(listed.get(one.guid), self._known[one.guid])]
 
     async def _list(self, scope: str) -> dict[str, Definition]:
         return {one.guid: one for one in await self._arm.custom_definitions(scope)}
