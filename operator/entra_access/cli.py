@@ -23,6 +23,7 @@ from entra_access.adapters.rbac import Kubernetes, connect
 from entra_access.api.manifests import Manifests
 from entra_access.api.names import GRANT, POLICY, WATCHED, selector_of
 from entra_access.domain.faults import Fault
+from entra_access.domain.modes import Modes
 from entra_access.domain.observed import Assignment
 from entra_access.domain.place import Place
 from entra_access.handlers import make_registry, make_settings
@@ -37,7 +38,7 @@ from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.group_sweep import GroupSweep
 from entra_access.reconcile.notes import Notes
-from entra_access.reconcile.planning import Modes, Planner
+from entra_access.reconcile.planning import Planner
 from entra_access.reconcile.preview import Preview
 from entra_access.reconcile.proposal import FAILED, Proposal, all_words, exit_code
 from entra_access.reconcile.reconciler import Reconciler
@@ -146,12 +147,12 @@ async def _preview(settings: Settings, manifests: Manifests) -> list[Proposal]:
         if manifests.errors:
             return []
         place = _place(settings, settings.owner_id or await kubernetes.cluster_uid())
-        cache = WatchCache(settings.mode)
+        cache = WatchCache(Modes(settings.mode))
         azure = AzureReader(place, arm, settings.assignments_seconds)
         cluster = ClusterWatch(arm, settings.cluster_id, settings.cluster_seconds, lambda: None)
         await cluster.look()
         gatherer = Gatherer(place, cache, DirectoryReader(place, graph), azure, kubernetes, cluster)
-        planner = Planner(place, cache, gatherer, Modes(settings.mode))
+        planner = Planner(place, cache, gatherer)
         kinds = {kind: selector_of(kind) for kind in WATCHED}
         preview = Preview(kubernetes, cache, planner, kinds, lambda: datetime.now(UTC))
         proposals = await preview.look(manifests)
@@ -190,7 +191,7 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
     """
     async with _connected(settings) as (kubernetes, graph, arm):
         place = _place(settings, settings.owner_id or await _reachable(kubernetes))
-        cache = WatchCache(settings.mode)
+        cache = WatchCache(Modes(settings.mode, read_only))
         notes = Notes(kubernetes)
         # Most grants need nothing but Kubernetes: they must not wait behind what waits for Azure.
         queue = Lanes[Key](_LANES, lambda key: _LANES[0 if cache.needs_azure(key) else 1])
@@ -223,7 +224,6 @@ async def run(settings: Settings, *, read_only: bool = False) -> None:
             tell=queue.add,
             clock=clock,
             stalled_after=settings.stalled_seconds,
-            modes=Modes(settings.mode, read_only),
             blindness=blindness,
         )
         sweeps = Sweeps(kubernetes, cache, queue.add_after, settings.resync_seconds)

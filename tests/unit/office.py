@@ -14,6 +14,7 @@ from entra_access.api.resources import Meta, Reference
 from entra_access.api.status import Status, read_status
 from entra_access.domain.faults import InUse, RoleUnknown
 from entra_access.domain.known_roles import BY_GUID, known_role
+from entra_access.domain.modes import Modes
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
@@ -24,7 +25,6 @@ from entra_access.reconcile.directory_reader import DirectoryReader
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Note, Notes
 from entra_access.reconcile.outcome import Next
-from entra_access.reconcile.planning import Modes
 from entra_access.reconcile.reconciler import Reconciler
 from unit.builders import AT, PLACE, guid
 from unit.objects import Objects
@@ -56,6 +56,7 @@ class Office(Objects):
 
     def __init__(self, modes: Modes | None = None) -> None:
         super().__init__()
+        self.cache.modes = modes or Modes()
         self.statuses: list[dict[str, Any]] = []
         self.looked_up: list[str] = []
         self.lives: Counter[Key] = Counter()
@@ -80,7 +81,6 @@ class Office(Objects):
             tell=self.due.add,
             clock=self.clock,
             stalled_after=60,
-            modes=modes,
         )
 
     def clock(self) -> datetime:

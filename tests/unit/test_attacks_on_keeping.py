@@ -7,8 +7,8 @@ import pytest
 
 from entra_access.api.names import ANNOTATION_HOLDER, POLICY
 from entra_access.api.resources import Mode
+from entra_access.domain.modes import Modes
 from entra_access.reconcile.cache import Key
-from entra_access.reconcile.planning import Modes
 from unit.accounts import ACCOUNT, FIRST, KEEP, SECOND, TOKEN, World, robot, shared
 from unit.objects import DeadError
 from unit.test_kept_accounts import DELETE, alone, go, in_foreground, kinds
@@ -53,8 +53,7 @@ async def test_one_that_cannot_be_read_and_does_not_keep_holds_nothing() -> None
 
 async def test_who_only_observes_by_default_has_no_say() -> None:
     world = World()
-    world.reconciler._modes = world.reconciler._planner._modes = Modes(Mode.OBSERVE)
-    world.cache.default_mode = Mode.OBSERVE
+    world.cache.modes = Modes(Mode.OBSERVE)
     world.wish(FIRST, robot(), mode="Enforce")
     await world.settle()
     world.wish(SECOND, robot(), **KEEP)

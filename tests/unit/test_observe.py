@@ -14,9 +14,9 @@ from entra_access.api.names import (
 from entra_access.api.resources import Mode
 from entra_access.api.status import Status
 from entra_access.domain.faults import Unavailable
+from entra_access.domain.modes import Modes
 from entra_access.reconcile import shared
 from entra_access.reconcile.cache import Key
-from entra_access.reconcile.planning import Modes
 from unit.builders import SCOPE
 from unit.office import APPDEV, Office
 from unit.worlds import A_TEAM, AKS_USER, ANNA, ANNA_ID, READER, TEAM_ID, assigned
@@ -401,7 +401,7 @@ async def test_a_deletion_takes_away_what_was_made_all_the_same() -> None:
 async def test_an_operator_that_may_write_nothing_deletes_nothing() -> None:
     world = await in_place()
     given, groups = dict(world.given), dict(world.groups)
-    world.reconciler._modes = Modes(read_only=True)
+    world.cache.modes = Modes(read_only=True)
     world.delete(APPDEV)
     await world.look(times=3)
     assert only_the_status(world)

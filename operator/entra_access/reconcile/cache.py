@@ -24,6 +24,7 @@ from entra_access.domain.approval import NEEDS_APPROVAL
 from entra_access.domain.children import ChildRef, SeenChild, is_ours
 from entra_access.domain.claims import Claim
 from entra_access.domain.definition_plan import made_roles, wished_definition
+from entra_access.domain.modes import Modes
 from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, Whom
 from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
@@ -64,8 +65,8 @@ class WatchCache:
     `put` and `drop` return the keys that must be looked at because of the news; none where there is none.
     """
 
-    def __init__(self, default_mode: Mode = Mode.ENFORCE) -> None:
-        self.default_mode = default_mode
+    def __init__(self, modes: Modes | None = None) -> None:
+        self.modes = modes or Modes()
         self._resources: dict[Key, Body] = {}
         self._views: dict[str, PolicyView] = {}
         self._lines: dict[str, tuple[Item, ...]] = {}
@@ -90,6 +91,11 @@ class WatchCache:
     def policy_view(self, name: str) -> PolicyView | None:
         """What grants need to know of a policy, or None where there is no such policy."""
         return self._views.get(name)
+
+    def mode(self, policy: str) -> Mode:
+        """The mode in effect for a policy and its grants."""
+        body = self._resources.get(self.policy_key(policy)) or {}
+        return self.modes.of(body.get("spec") or {})
 
     def claimant(self, policy: str) -> str | None:
         """The other policy that has the group name which this policy asks for."""

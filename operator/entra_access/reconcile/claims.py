@@ -19,7 +19,7 @@ class Holders(Generic[K]):
     @property
     def keys(self) -> set[K]:
         """The resources that have to do with anything."""
-        return {key for key, ids in self._held.items() if ids}
+        return set(self._held)
 
     def of(self, key: K) -> frozenset[str]:
         """What the resource has to do with, as far as is known."""
@@ -37,12 +37,13 @@ class Holders(Generic[K]):
                 del self._holders[one]
         for one in ids:
             self._holders[one].add(key)
-        self._held[key] = ids
+        self._held.pop(key, None)
+        if ids:
+            self._held[key] = ids
 
     def forget(self, key: K) -> None:
         """The resource is gone."""
         self.put(key, frozenset())
-        del self._held[key]
 
 
 class AssignmentClaims(Holders[K]):

@@ -29,7 +29,7 @@ def _keeps(cache: WatchCache, view: PolicyView, account: SeenChild) -> bool:
     wish = view.policy
     if wish is None or wish.delete_policy is not DeletePolicy.KEEP:
         return False
-    observing = (wish.mode or cache.default_mode) is Mode.OBSERVE
+    observing = cache.mode(view.name) is Mode.OBSERVE
     return _has(cache, view, account) or not (view.deleting or observing)
 
 

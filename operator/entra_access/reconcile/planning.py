@@ -1,6 +1,6 @@
 """Gather and plan: what makes the world as one resource says. For passes, and for previews."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -35,40 +35,18 @@ Resource: TypeAlias = AccessPolicy | NamespaceGrant
 World: TypeAlias = PolicyWorld | GrantWorld
 
 
-@dataclass(frozen=True)
-class Modes:
-    """How the operator was started.
-
-    Attributes
-    ----------
-    default
-        The mode of policies that give none.
-    read_only
-        Nothing but the status is ever written, whatever a resource says.
-    """
-
-    default: Mode = Mode.ENFORCE
-    read_only: bool = False
-
-
 class Planner:
     """Looks at the world for a resource, and compares. It writes nothing."""
 
-    def __init__(self, place: Place, cache: WatchCache, gatherer: Gatherer, modes: Modes) -> None:
+    def __init__(self, place: Place, cache: WatchCache, gatherer: Gatherer) -> None:
         self._place = place
         self._cache = cache
         self._gatherer = gatherer
-        self._modes = modes
 
     def mode(self, key: Key) -> Mode:
-        """The mode in effect: the operator's, else the policy's, which is its grants' too."""
-        if self._modes.read_only:
-            return Mode.OBSERVE
+        """The mode in effect; a grant's is its policy's."""
         name = key.name if key.kind == POLICY.kind else policy_of(self._cache.resource(key) or {})
-        policy = self._cache.resource(self._cache.policy_key(name)) or {}
-        # Of a spec that cannot be read it counts too.
-        wished = (policy.get("spec") or {}).get("mode")
-        return next((mode for mode in Mode if mode.value == wished), self._modes.default)
+        return self._cache.mode(name)
 
     async def gather(self, resource: Resource, old: Status, now: datetime) -> World:
         """What there is for a resource."""

@@ -26,7 +26,7 @@ from entra_access.reconcile.drifting import observed, put_right
 from entra_access.reconcile.gather import Gatherer
 from entra_access.reconcile.notes import Notes
 from entra_access.reconcile.outcome import Next, in_order, next_look
-from entra_access.reconcile.planning import Modes, Planner, Resource, World
+from entra_access.reconcile.planning import Planner, Resource, World
 from entra_access.reconcile.removal import Remover, held
 from entra_access.reconcile.reporting import Reporter, key_of
 
@@ -50,7 +50,6 @@ class Reconciler:
         tell: Callable[[Key], None],
         clock: Callable[[], datetime],
         stalled_after: float,
-        modes: Modes | None = None,
         blindness: Blindness | None = None,
     ) -> None:
         self._place = place
@@ -60,8 +59,7 @@ class Reconciler:
         self._tell = tell
         self._clock = clock
         self._stalled_after = stalled_after
-        self._modes = modes or Modes()
-        self._planner = Planner(place, cache, gatherer, self._modes)
+        self._planner = Planner(place, cache, gatherer)
         self._report = Reporter(cache, kubernetes, notes, tell, clock, blindness)
         self._remover = Remover(
             place, cache, kubernetes, gatherer, applier, self._report, tell, clock, stalled_after
@@ -77,7 +75,7 @@ class Reconciler:
         try:
             if body is None:
                 self._report.forget(key)
-                return Next() if self._modes.read_only else await self._remover.absent(key)
+                return Next() if self._cache.modes.read_only else await self._remover.absent(key)
             meta = read_meta(body)
             if meta.deleting:
                 return await self._going(meta, body)
@@ -97,7 +95,7 @@ class Reconciler:
             # Somebody else still holds it; it wants nothing any more.
             self._cache.azure_claims.note(key_of(meta), frozenset())
             return Next()
-        if self._modes.read_only:
+        if self._cache.modes.read_only:
             return await self._pass(body, Mode.OBSERVE)
         return await self._remover.remove(body)
 
@@ -161,7 +159,7 @@ class Reconciler:
     async def _carry_out(self, key: Key, plan: Plan, mode: Mode, now: datetime) -> tuple[Plan, Applied]:
         """Make the changes of a plan that may be made now. Returns it with what there is to say."""
         if mode is Mode.OBSERVE:
-            findings = observed(plan, read_only=self._modes.read_only)
+            findings = observed(plan, read_only=self._cache.modes.read_only)
             return replace(plan, findings=findings), Applied(held=list(plan.changes))
         waiting = self._report.contests.held(key, plan)
         plan = replace(plan, findings=(*plan.findings, *waiting.findings))
