@@ -58,7 +58,7 @@ async def test_users_who_are_disabled_or_deleted_are_told(graph: Graph, sandbox:
     assert (answer.ids, answer.names) == (frozenset({BOB}), frozenset())
     assert (await graph.delta.follow(USERS, answer.link)).ids == frozenset()
     assert {one["query"].split("$deltatoken=")[0] for one in sandbox.client.journal(kind="graph")} == {
-        "$select=userPrincipalName,accountEnabled&",
+        "$select=userPrincipalName,accountEnabled,userType&",
         "",
     }
 

@@ -63,6 +63,27 @@ def test_what_becomes_of_a_custom_role_for_elsewhere(quick: Cluster, admin: Hand
         assert custom_role(quick, name) is None
 
 
+def test_a_role_that_would_do_is_followed_where_nothing_is_written(quick: Cluster, admin: Hands) -> None:
+    """In Observe, with adoption: it is as good as the policy's own, and in no inventory."""
+    name = quick.unique("would-do")
+    admin.create_role(name, actions=[READ_VAULTS])
+    role = {"name": name, "actions": [READ_VAULTS]}
+    policy = personal(quick, customRoles=[role], mode="Observe", adoptionPolicy="Always")
+    tells(quick, policy.name, "InSync")
+    at_rest(quick)
+
+    admin.change_role(name, actions=[ALL_VAULTS])
+
+    wide = item(
+        "Azure", f"RoleDefinition {name}", "actions", READ_VAULTS.lower(), ALL_VAULTS.lower(), "Reported"
+    )
+    tells(quick, policy.name, "Drifted", wide)
+    admin.delete_role(name)
+    gone = item("Azure", f"RoleDefinition {name}", "", "present", "absent", "Reported")
+    tells(quick, policy.name, "Drifted", gone)
+    policy.delete()
+
+
 def test_what_another_hand_gives_elsewhere_is_given_by_us_when_that_ends(
     quick: Cluster, admin: Hands
 ) -> None:

@@ -252,6 +252,18 @@ def test_a_subject_who_is_deleted_is_said_to_be_missing(quick: Cluster) -> None:
     at_rest(quick)
 
 
+def test_a_subject_who_becomes_a_guest_is_refused(quick: Cluster) -> None:
+    """Kubernetes knows guests by object id, so the name stands for nobody there."""
+    policy = personal(quick, clusterRoles=["view"])
+    policy.ready()
+
+    quick.azure.change_user(policy.who.id, userType="Guest")
+
+    said = policy.says("Stalled", "GuestUser")
+    assert f"use user: {{objectId: {policy.who.id}}}" in said["message"]
+    at_rest(quick)
+
+
 def test_a_member_who_is_disabled_is_warned_of(quick: Cluster) -> None:
     """By the rounds, although nothing about the group has changed; and no more when that is over."""
     policy = new_policy(quick, who := person(quick), person(quick))

@@ -19,6 +19,7 @@ from entra_access.domain.naming import assignment_id, definition_id, guid_in, ro
 from entra_access.domain.observed import Assignment, Definition, Group, Principal
 from entra_access.reconcile.apply import Applier
 from entra_access.reconcile.azure_reader import AzureReader
+from entra_access.reconcile.azure_sweep import concerned
 from entra_access.reconcile.cache import Key
 from entra_access.reconcile.cluster import ClusterWatch
 from entra_access.reconcile.directory_reader import DirectoryReader
@@ -69,7 +70,7 @@ class Office(Objects):
         self.passes = 0
         services: Any = self
         self.notes = Heard(services)
-        azure = AzureReader(PLACE, services, 0.0)
+        azure = self.azure = AzureReader(PLACE, services, 0.0, changed=self._changed)
         cluster = ClusterWatch(services, PLACE.cluster_id, 60, lambda: None)
         self.reconciler = Reconciler(
             PLACE,
@@ -82,6 +83,9 @@ class Office(Objects):
             clock=self.clock,
             stalled_after=60,
         )
+
+    def _changed(self, those: list[Assignment]) -> None:
+        self.due |= concerned(self.cache, those)
 
     def clock(self) -> datetime:
         """The time of the pass: a minute later each."""

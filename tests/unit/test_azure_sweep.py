@@ -1,7 +1,6 @@
 """The round over Azure: each list is read whatever becomes of the others, and the right ones hear of it."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from entra_access.api.names import POLICY
 from entra_access.api.resources import CustomRole
 from entra_access.api.status import Item
-from entra_access.domain.definition_plan import assignable, definition_item, listed_at, wished_definition
+from entra_access.domain.definition_plan import assignable, definition_item, wished_definition
 from entra_access.domain.faults import Missing, Unavailable
 from entra_access.domain.observed import Assignment, Definition
 from entra_access.reconcile.azure_reader import AzureReader
@@ -52,8 +51,8 @@ class Azure:
         hidden = self.hidden if scope == SCOPE else set()
         return tuple(one for one in self.roles.values() if assignable(one, scope) and one.guid not in hidden)
 
-    async def role_id(self, _: str, __: str) -> str | None:
-        return None
+    async def role_id(self, name: str, _: str) -> str | None:
+        return next((one.guid for one in self.roles.values() if one.name == name), None)
 
     async def definition(self, scope: str, guid: str) -> Definition | None:
         self.listed.append(f"one role at {scope}")
@@ -81,23 +80,28 @@ class World:
         def add(key: Key, _: float) -> None:
             self.due.add(key)
 
-        blindness = Blindness(add, lambda: AT, 0)
-        self.sweep = AzureSweep(PLACE, self.cache, self.reader, add, blindness, 600)
+        self.blindness = Blindness(add, lambda: AT, 0)
+        self.sweep = AzureSweep(PLACE, self.cache, self.reader, add, self.blindness, 600)
         self.policy("here", line(READER, guid("here")))
         self.policy("away", line(READER, guid("away"), FAR))
         self.policy("roles", definition_item(MADE, BEFORE), {"name": ROLE.name})
 
     def policy(
-        self, name: str, made: Item, *roles: dict[str, Any], azure_roles: Iterable[dict[str, str]] = ()
+        self,
+        name: str,
+        made: Item,
+        *roles: dict[str, Any],
+        azure_roles: Iterable[dict[str, str]] = (),
+        found: bool = True,
     ) -> None:
-        """A policy that has its subject, and has made something."""
+        """A policy that has its subject, unless that is not found, and has made something."""
         subject = {"servicePrincipal": {"objectId": guid(name)}}
         who = {"kind": "User", "objectId": guid(name), "displayName": name, "origin": "Existing"}
         who |= {"principalType": "ServicePrincipal", "reference": f"servicePrincipal objectId {guid(name)}"}
         self.version += 1
         metadata = {"name": name, "uid": name, "resourceVersion": str(self.version), "generation": 1}
         spec = {"subject": subject, "customRoles": list(roles), "azureRoles": list(azure_roles)}
-        status = {"subject": who, "inventory": [made.as_dict()]}
+        status = {"subject": who if found else None, "inventory": [made.as_dict()]}
         self.cache.put(POLICY, {"metadata": metadata, "spec": spec, "status": status})
 
     def _tell(self, those: list[Assignment]) -> None:
@@ -160,111 +164,6 @@ async def test_a_custom_role_that_another_hand_changed_is_told_to_its_policy_alo
     world.azure.roles[MADE.guid] = Definition(MADE.guid, MADE.name, "changed")
     world.azure.roles[guid("theirs")] = Definition(guid("theirs"), "theirs")
     assert await world.look() == {ROLES}
-
-
-@pytest.mark.parametrize("made", [False, True], ids=["looked at", "made"])
-async def test_what_becomes_of_a_custom_role_before_the_first_round_is_told_in_it(*, made: bool) -> None:
-    """What a pass saw or wrote is what was known, and not what the round before showed."""
-    world = World()
-    if made:
-        world.azure.roles.clear()
-    await world.pass_()
-    if made:
-        world.reader.roles_made([MADE])
-    world.azure.roles.clear()
-    assert await world.look() == {ROLES}
-    assert await world.look() == set()
-
-
-async def test_an_old_list_tells_of_no_change() -> None:
-    """It is asked for the role itself, until the list shows it."""
-    world = World()
-    world.azure.hidden = {MADE.guid}
-    await world.pass_()
-    assert await world.look() == set()
-    assert f"one role at {PLACE.resource_group}" in world.azure.listed
-    world.azure.hidden = set()
-    assert await world.look() == set()
-    assert f"one role at {PLACE.resource_group}" not in world.azure.listed
-
-
-async def test_a_custom_role_that_cannot_be_looked_at_hides_no_other() -> None:
-    """The other is told first; then the round says that it cannot see."""
-    world = World()
-    both = [replace(ROLE, name=name) for name in ("One", "Two")]
-    one, two = (wished_definition(role, "roles", PLACE) for role in both)
-    world.azure.roles = {one.guid: one, two.guid: two}
-    world.policy("roles", definition_item(one, BEFORE), {"name": "One"}, {"name": "Two"})
-    await world.pass_(*both)
-    world.azure.roles.clear()
-    world.azure.unreadable = {one.guid}
-    assert await world.look() == {ROLES}
-    assert await world.look() == {ROLES}
-    assert await world.look() == set()
-    world.azure.unreadable = set()
-    assert await world.look() == {ROLES}
-
-
-ELSEWHERE = replace(ROLE, name="Elsewhere", assignable_scopes=(FAR,))
-
-
-async def test_a_custom_role_for_elsewhere_is_listed_there() -> None:
-    """And only there; a scope that is gone is a change like any other, and no failure."""
-    world = World()
-    made = wished_definition(ELSEWHERE, "roles", PLACE)
-    world.azure.roles[made.guid] = made
-    spec = {"name": ELSEWHERE.name, "assignableScopes": [FAR]}
-    world.policy("roles", definition_item(made, BEFORE), spec)
-    await world.pass_(ELSEWHERE)
-    await world.look()
-    assert sorted(world.azure.listed) == sorted([SCOPE, FAR, f"roles at {FAR}"])
-    world.azure.roles[made.guid] = replace(made, permissions=(("*",), (), (), ()))
-    assert await world.look() == {ROLES}
-    assert await world.look() == set()
-    world.azure.missing = {f"roles at {FAR}"}
-    world.azure.roles.clear()
-    assert await world.look() == {ROLES}
-    assert await world.look() == set()
-
-
-GROUP = "/providers/Microsoft.Management/managementGroups/root"
-
-
-@pytest.mark.parametrize("inside", [True, False], ids=["the cluster is in it", "it is not"])
-async def test_a_custom_role_of_a_management_group_is_listed_there_where_the_cluster_is_not_in_it(
-    *, inside: bool
-) -> None:
-    """Else the list at the cluster shows it, for which the operator needs no right at the group."""
-    world = World()
-    grouped = replace(ROLE, name="Grouped", assignable_scopes=(GROUP,))
-    made = wished_definition(grouped, "roles", PLACE)
-    world.azure.roles[made.guid] = made
-    world.azure.hidden = set() if inside else {made.guid}
-    spec = {"name": "Grouped", "assignableScopes": [GROUP]}
-    world.policy("roles", definition_item(made, BEFORE), spec)
-    await world.pass_(grouped)
-    for _ in range(3):
-        assert await world.look() == set()
-    asked = ["roles"] if inside else ["roles", f"roles at {GROUP}"]
-    assert [one for one in world.azure.listed if "role" in one] == asked
-    world.azure.roles[made.guid] = replace(made, description="changed")
-    assert await world.look() == {ROLES}
-    assert await world.look() == set()
-
-
-@pytest.mark.parametrize(
-    ("scopes", "listed"),
-    [
-        ((PLACE.resource_group,), SCOPE),
-        ((PLACE.subscription.upper(),), SCOPE),
-        ((FAR, PLACE.subscription), SCOPE),
-        ((FAR,), FAR),
-        ((GROUP,), SCOPE),
-    ],
-)
-def test_which_list_shows_a_custom_role(scopes: tuple[str, ...], listed: str) -> None:
-    """As far as the scopes tell."""
-    assert listed_at(replace(MADE, assignable_scopes=scopes), PLACE) == listed
 
 
 async def test_a_scope_is_listed_where_something_is_only_wished_for() -> None:

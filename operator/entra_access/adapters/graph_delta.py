@@ -11,8 +11,9 @@ MAX_IDS: Final = 50
 """One question is about at most so many objects. Source: https://learn.microsoft.com/graph/api/group-delta"""
 GROUPS: Final = "groups"
 USERS: Final = "users"
-_GROUP_FIELDS: Final = "displayName,mailNickname,description,members,owners"
-_USER_FIELDS: Final = "userPrincipalName,accountEnabled"
+_GROUP_FIELDS: Final = "displayName,mailNickname,description,securityEnabled,members,owners"
+_USER_FIELDS: Final = "userPrincipalName,accountEnabled,userType"
+"""What a pass goes by: of other fields no change is told."""
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,8 @@ def assignable(definition: Definition, scope: str) -> bool:
 
 
 def management_group(definition: Definition) -> str:
-    """The management group that a custom role belongs to; empty where it is none."""
-    own = definition.assignable_scopes[0]
-    return own if own.lower().startswith(_GROUPS) else ""
+    """A management group where a custom role can be assigned; empty where there is none."""
+    return next((one for one in definition.assignable_scopes if one.lower().startswith(_GROUPS)), "")
 
 
 def listed_at(definition: Definition, place: Place) -> str:

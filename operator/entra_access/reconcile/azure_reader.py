@@ -13,7 +13,7 @@ from entra_access.domain.naming import guid_in, scope_of
 from entra_access.domain.observed import Assignment, Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.domain.role_plan import ASSIGNMENT
-from entra_access.reconcile.definitions import Definitions
+from entra_access.reconcile.definitions import Definitions, Wish
 from entra_access.reconcile.role_ids import MISSING_SECONDS, ROLE_ID_SECONDS, RoleIds
 from entra_access.reconcile.seeing import each, seen
 from entra_access.reconcile.shared import Assignments, SharedEach
@@ -91,11 +91,11 @@ class AzureReader:
     ) -> tuple[dict[str, Seen[Definition | None]], dict[str, Seen[Definition | None]]]:
         """The custom roles of a policy by name, and others that have such a name."""
         lines = tuple(lines)
-        wishes = {role.name: wished_definition(role, policy, self._place, lines) for role in roles}
-        there = await each(wishes, lambda name: self.custom_roles.get(wishes[name]))
-        missing = [name for name, found in there.items() if found is None]
-        others = await each(missing, lambda name: self.custom_roles.namesake(wishes[name]))
-        return there, others
+        wishes = [wished_definition(role, policy, self._place, lines) for role in roles]
+        looks = await asyncio.gather(*(self.custom_roles.look(Wish(policy, one)) for one in wishes))
+        found = {wish.name: look for wish, look in zip(wishes, looks, strict=True)}
+        own = {name: look[0] for name, look in found.items()}
+        return own, {name: look[1] for name, look in found.items() if look[0] is None}
 
     async def role_names(self, guids: Iterable[str]) -> dict[str, str]:
         """The names of roles; those that cannot be found now are left out."""
@@ -155,10 +155,10 @@ class AzureReader:
         """A built-in role is known everywhere; a custom one where it can be assigned."""
         return await self.roles.get(role, (self._place.cluster_id, *scopes))
 
-    def roles_made(self, definitions: Iterable[Definition]) -> None:
-        """The operator has made or changed custom roles: what was missing may be there."""
+    def roles_made(self, policy: str, definitions: Iterable[Definition]) -> None:
+        """The operator has made or changed custom roles for a policy: what was missing may be there."""
         self.roles.made()
-        self.custom_roles.written(definitions)
+        self.custom_roles.written(policy, definitions)
 
     async def _look_up(self, key: tuple[str, str]) -> str | None:
         return await self._arm.role_id(*key)

@@ -15,6 +15,7 @@ from entra_access.domain.role_plan import ASSIGNMENT
 from entra_access.reconcile.azure_reader import AzureReader
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.definitions import Wish
 from entra_access.reconcile.rounds import Round
 
 DEFINITIONS: Final = "custom roles"
@@ -23,8 +24,15 @@ DEFINITIONS: Final = "custom roles"
 def concerned(cache: WatchCache, changed: Iterable[Assignment]) -> set[Key]:
     """Who must look at assignments that have changed: who wants them, and whose subject has them."""
     those = list(changed)
-    keys = cache.azure_claims.holders(assignment_id(one.scope, one.name) for one in those)
-    return keys | cache.by_object_id({one.principal_id for one in those})
+    ids = {assignment_id(one.scope, one.name) for one in those}
+    principals = {one.principal_id for one in those}
+    cache.news.heard(ids | principals)
+    return cache.azure_claims.holders(ids) | cache.by_object_id(principals)
+
+
+def _source(scope: str, key: Key) -> Hashable:
+    """A policy's custom roles, which a list at the scope may not show as they were."""
+    return DEFINITIONS, scope, key
 
 
 class AzureSweep(Round):
@@ -55,12 +63,14 @@ class AzureSweep(Round):
             looks[here] = self._azure.look_again(here), self._everybody()
             for scope, keys in self._far().items():
                 looks[scope] = self._azure.look_again(scope), keys
-            for scope, roles in self._definitions().items():
-                keys = {key for key, _ in roles}
-                looks[DEFINITIONS, scope] = self._look_at_definitions(scope, roles), keys
-        for gone in self._asked - looks.keys():
+        sources: set[Hashable] = set()
+        for scope, wishes in self._definitions().items():
+            keys = {self._cache.policy_key(wish.policy) for wish in wishes}
+            looks[DEFINITIONS, scope] = self._look_at_definitions(scope, wishes), keys
+            sources |= {_source(scope, key) for key in keys}
+        for gone in self._asked - looks.keys() - sources:
             self._blindness.forget(gone)
-        self._asked = set(looks)
+        self._asked = {*looks, *sources}
         await asyncio.gather(*(self._try(source, *look) for source, look in looks.items()))
 
     async def _try(self, source: Hashable, look: Awaitable[None], concerned: set[Key]) -> None:
@@ -71,16 +81,27 @@ class AzureSweep(Round):
         else:
             self._blindness.answered(source)
 
-    async def _look_at_definitions(self, scope: str, roles: list[tuple[Key, Definition]]) -> None:
-        changed = await self._azure.custom_roles.changed(scope, [role for _, role in roles])
-        self._at_once({key for key, role in roles if role.guid in changed})
+    async def _look_at_definitions(self, scope: str, wishes: list[Wish]) -> None:
+        """A role that cannot be seen leaves its policy in doubt, and no other."""
+        found = await self._azure.custom_roles.changed(scope, wishes)
+        faults: dict[Key, Fault | None] = {self._cache.policy_key(wish.policy): None for wish in wishes}
+        for wish, fault in found.items():
+            key = self._cache.policy_key(wish.policy)
+            faults[key] = faults[key] or fault
+            if fault is None:
+                self._at_once([key])
+        for key, fault in faults.items():
+            if fault:
+                self._blindness.failed(_source(scope, key), fault, {key})
+            else:
+                self._blindness.answered(_source(scope, key))
 
-    def _definitions(self) -> dict[str, list[tuple[Key, Definition]]]:
-        """The custom roles of policies, by the scopes of the lists that show them."""
-        found: dict[str, list[tuple[Key, Definition]]] = defaultdict(list)
+    def _definitions(self) -> dict[str, list[Wish]]:
+        """The custom roles that policies want, by the scopes of the lists that show them."""
+        found: dict[str, list[Wish]] = defaultdict(list)
         for view in self._cache.policy_views():
             for role in self._own_definitions(view):
-                found[listed_at(role, self._place)].append((self._cache.policy_key(view.name), role))
+                found[listed_at(role, self._place)].append(Wish(view.name, role))
         return found
 
     def _own_definitions(self, view: PolicyView) -> list[Definition]:

@@ -29,6 +29,7 @@ from entra_access.domain.observed import ForeignBinding, Namespace, PolicyView, 
 from entra_access.domain.place import Place
 from entra_access.domain.subject_plan import is_for
 from entra_access.reconcile.claims import AssignmentClaims, Holders, NameClaims
+from entra_access.reconcile.news import News
 from entra_access.reconcile.owned import OwnedObjects, Owner
 from entra_access.reconcile.relations import PolicyRelations
 from entra_access.reconcile.shadows import Shadows
@@ -79,6 +80,7 @@ class WatchCache:
         self._relations = PolicyRelations()
         self._shadows = Shadows()
         self.azure_claims: AssignmentClaims[Key] = AssignmentClaims()
+        self.news = News()
         self.users: Holders[Key] = Holders()
         """The object ids and the user principal names of the users that policies name."""
 

@@ -1,22 +1,40 @@
-"""Custom roles as Azure has them, by lists that many share, and what was known of them before."""
+"""Custom roles as Azure has them, by lists that many share, and as each policy knows them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from entra_access.adapters.arm import Arm
 from entra_access.domain.definition_plan import listed_at, management_group
 from entra_access.domain.faults import Fault, Missing
-from entra_access.domain.observed import Definition
+from entra_access.domain.observed import Definition, Seen
 from entra_access.domain.place import Place
 from entra_access.reconcile.seeing import seen
 from entra_access.reconcile.shared import SharedEach
 
+T = TypeVar("T")
+Listed: TypeAlias = Mapping[str, Definition]
+"""What a list shows, by GUID."""
+
+
+class Wish(NamedTuple):
+    """A custom role that a policy wants."""
+
+    policy: str
+    role: Definition
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which role of which policy it is. Azure's names have no case."""
+        return self.policy, self.role.name.lower()
+
 
 class Definitions:
-    """Looks at custom roles for passes, and for the rounds tells which are not as they were known.
+    """Looks at custom roles for passes, and for the rounds tells which are not as a policy knows them.
 
-    Known is what the last look at a role found, or what the operator has written since: not what the round
-    before found. What happens to a role between its making and the next round is a change like any other.
+    A policy knows what its last look found, its own role or another one of that name, or what was written for
+    it since; what the round before found does not count. So what happens to a role between its making and the
+    next round is a change like any other, and so is what another policy has seen already.
     """
 
     def __init__(self, arm: Arm, place: Place, max_age: float) -> None:
@@ -24,83 +42,100 @@ class Definitions:
         self._place = place
         self._lists = SharedEach(self._list, max_age)
         # One for each custom role that was looked at: a tenant has 5,000 at most.
-        self._known: dict[str, Definition | None] = {}
+        self._known: dict[tuple[str, str], Definition | None] = {}
 
-    async def get(self, wish: Definition) -> Definition | None:
-        """The custom role with that GUID, or None.
+    async def look(self, wish: Wish) -> tuple[Seen[Definition | None], Seen[Definition | None]]:
+        """The policy's own role, and where that is certainly not there another one of that name.
 
         By the list that many share; what it does not show as it should be is looked at itself.
-
-        Raises
-        ------
-        Fault
-            It cannot be seen, or the scope of the list is not there (`Missing`).
         """
-        listed = (await self._lists.get(listed_at(wish, self._place))).get(wish.guid)
-        found = listed if _same(listed, wish) else await self._look_up(wish)
-        self._known[wish.guid] = found
-        return found
+        own = await seen(_there(self._by_list(wish.role)))
+        other = await seen(self._namesake(wish.role)) if own is None else None
+        if not isinstance(own, Fault) and not isinstance(other, Fault):
+            self._known[wish.key] = own or other
+        return own, other
 
-    async def namesake(self, wish: Definition) -> Definition | None:
-        """Another custom role of that name, or None. Raises what `get` does."""
-        scope = wish.assignable_scopes[0]
-        guid = await self._arm.role_id(wish.name, scope)
-        found = await self._arm.definition(scope, guid) if guid and guid != wish.guid else None
-        if found:
-            self._known[found.guid] = found
-        return found
+    async def changed(self, scope: str, wishes: Iterable[Wish]) -> dict[Wish, Fault | None]:
+        """Those that are not as their policies know them, by a new list at the scope.
 
-    async def changed(self, scope: str, wishes: Iterable[Definition]) -> frozenset[str]:
-        """The GUIDs of those that are not as they were known, by a new list at the scope.
-
-        What no list shows as it was known is looked at itself: lists lag behind.
+        What no list shows as it was known is looked at itself: lists lag behind. Of what cannot be looked at
+        then, the fault.
 
         Raises
         ------
         Fault
-            The list, or one of those, could not be read, and no other was found changed: that one is told
-            first.
+            The list at the scope could not be read.
         """
         # One that nobody has looked at yet is about to be.
-        looked_at = [wish for wish in wishes if wish.guid in self._known]
-        doubtful = await self._not_as_known(scope, looked_at)
+        known = [wish for wish in wishes if wish.key in self._known]
+        doubtful = self._not_as_known(known, await self._listed_anew(scope))
         # Whether a list at the cluster shows the roles of a management group nobody knows here.
-        groups = {group for one in doubtful if (group := management_group(one)) and group != scope}
+        groups = {group for one in doubtful if (group := management_group(one.role)) and group != scope}
         for group in groups:
-            doubtful = await self._not_as_known(group, doubtful)
-        found = await asyncio.gather(*(seen(self._look_up(one)) for one in doubtful))
-        changed = set()
-        for wish, there in zip(doubtful, found, strict=True):
-            if not isinstance(there, Fault) and not _same(there, self._known[wish.guid]):
-                self._known[wish.guid] = there
-                changed.add(wish.guid)
-        fault = next((one for one in found if isinstance(one, Fault)), None)
-        if fault and not changed:
-            raise fault
-        return frozenset(changed)
+            listed = await seen(self._listed_anew(group))
+            if not isinstance(listed, Fault):
+                there = [one for one in doubtful if management_group(one.role) == group]
+                as_known = set(there) - set(self._not_as_known(there, listed))
+                doubtful = [one for one in doubtful if one not in as_known]
+        looks = await asyncio.gather(*(seen(self._own_or_other(one.role)) for one in doubtful))
+        found: dict[Wish, Fault | None] = {}
+        for wish, look in zip(doubtful, looks, strict=True):
+            if isinstance(look, Fault):
+                found[wish] = look
+            elif not _same(look, self._known[wish.key]):
+                self._known[wish.key] = look
+                found[wish] = None
+        return found
 
-    def written(self, definitions: Iterable[Definition]) -> None:
-        """Note what the operator has made or changed, and read all lists anew."""
-        self._known |= {one.guid: one for one in definitions}
+    def written(self, policy: str, definitions: Iterable[Definition]) -> None:
+        """Note what the operator has made or changed for a policy, and read all lists anew."""
+        self._known |= {Wish(policy, one).key: one for one in definitions}
         self._lists.clear()
 
-    async def _not_as_known(self, scope: str, roles: Iterable[Definition]) -> list[Definition]:
-        """Those that a new list at the scope does not show as they were known."""
+    def _not_as_known(self, wishes: Iterable[Wish], listed: Listed) -> list[Wish]:
+        return [one for one in wishes if not _same(_shown(listed, one.role), self._known[one.key])]
+
+    async def _listed_anew(self, scope: str) -> Listed:
         self._lists.renew(scope)
         try:
-            listed = await self._lists.get(scope)
+            return await self._lists.get(scope)
         except Missing:
-            listed = {}
-        return [one for one in roles if not _same(listed.get(one.guid), self._known[one.guid])]
+            return {}  # what can be assigned there only is gone with it
 
-    async def _list(self, scope: str) -> dict[str, Definition]:
+    async def _list(self, scope: str) -> Listed:
         return {one.guid: one for one in await self._arm.custom_definitions(scope)}
 
-    async def _look_up(self, wish: Definition) -> Definition | None:
-        return await self._arm.definition(wish.assignable_scopes[0], wish.guid)
+    async def _by_list(self, role: Definition) -> Definition | None:
+        listed = (await self._lists.get(listed_at(role, self._place))).get(role.guid)
+        return listed if listed and _same(listed, role) else await self._itself(role)
+
+    async def _own_or_other(self, role: Definition) -> Definition | None:
+        return await self._itself(role) or await self._namesake(role)
+
+    async def _itself(self, role: Definition) -> Definition | None:
+        return await self._arm.definition(role.assignable_scopes[0], role.guid)
+
+    async def _namesake(self, role: Definition) -> Definition | None:
+        scope = role.assignable_scopes[0]
+        guid = await _there(self._arm.role_id(role.name, scope))
+        return await self._arm.definition(scope, guid) if guid and guid != role.guid else None
+
+
+async def _there(reading: Awaitable[T | None]) -> T | None:
+    """What was read; nothing where the scope is not there."""
+    try:
+        return await reading
+    except Missing:
+        return None
+
+
+def _shown(listed: Listed, role: Definition) -> Definition | None:
+    """The role as a list shows it, or another one of that name."""
+    name = role.name.lower()
+    return listed.get(role.guid) or next((one for one in listed.values() if one.name.lower() == name), None)
 
 
 def _same(one: Definition | None, other: Definition | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one.content == other.content
+    return (one.guid, one.content) == (other.guid, other.content)

@@ -304,9 +304,9 @@ class Gatherer:
         elsewhere = {scope: self._azure.latest(found, scope) for scope, found in world.elsewhere.items()}
         return {"assignments": self._azure.latest(world.assignments), "elsewhere": elsewhere}
 
-    def roles_made(self, definitions: Iterable[Definition]) -> None:
-        """The operator has made or changed custom roles, which others may wait for."""
-        self._azure.roles_made(definitions)
+    def roles_made(self, policy: str, definitions: Iterable[Definition]) -> None:
+        """The operator has made or changed custom roles for a policy, which others may wait for."""
+        self._azure.roles_made(policy, definitions)
 
     async def named(self, plan: Plan) -> Plan:
         """The plan with the names of those who changed something in Azure, and of the roles of others.

@@ -29,6 +29,7 @@ from entra_access.domain.plan import Plan, child_item, still_to_come
 from entra_access.domain.policy_plan import plan_policy
 from entra_access.reconcile.cache import Key, WatchCache, policy_of
 from entra_access.reconcile.gather import Gatherer
+from entra_access.reconcile.news import ANYBODY
 from entra_access.reconcile.reporting import key_of
 
 Resource: TypeAlias = AccessPolicy | NamespaceGrant
@@ -106,6 +107,13 @@ class Planner:
             claims.add(key, plan.claims)  # nobody may count on that being all of it
         else:
             claims.note(key, plan.claims | claims.of(key) if unseen else plan.claims)
+
+    def heard_of(self, meta: Meta, plan: Plan, mark: int) -> bool:
+        """Whether something has changed since the mark of what the plan goes by in Entra and Azure."""
+        key, subject = key_of(meta), plan.subject
+        users = self._cache.users.of(key)
+        ids = {*self._cache.azure_claims.of(key), *users, *([ANYBODY] if users else ())}
+        return self._cache.news.since(mark, ids | ({subject.object_id} if subject else set()))
 
     async def named(self, plan: Plan) -> Plan:
         """The plan with the names of those who changed something in Azure, which tells object ids only."""

@@ -112,6 +112,7 @@ class Reconciler:
     async def _pass(self, body: Body, began: Mode) -> Next:
         """`began`: the mode when it was decided whether there must be a finalizer."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
+        mark = self._cache.news.mark()
         try:
             resource = read_resource(body)
         except InvalidFieldError as error:
@@ -138,6 +139,9 @@ class Reconciler:
         plan, applied = await self._carry_out(key_of(meta), plan, mode, now)
         self._remover.tell_of_writes(meta, applied)
         await self._report.write(meta, body, old, plan, applied, mode)
+        if self._planner.heard_of(meta, plan, mark):
+            # When it was told, nobody could know that it concerns this one.
+            self._tell(key_of(meta))
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         # What nobody declared is removed when everybody has said what they want.
         waiting = not self._planner.claims_known(meta)

@@ -145,7 +145,7 @@ class Remover:
         """
         made = [change.definition for change in applied.done if isinstance(change, DefineRole)]
         if made:
-            self._gatherer.roles_made(made)
+            self._gatherer.roles_made(meta.name, made)
             # Another policy that has taken over the same role at the same moment has it to put right.
             owners = self._cache.definition_owners(self._place, meta.name)
             for policy in {owners[one.guid] for one in made if one.guid in owners}:

@@ -8,6 +8,7 @@ from entra_access.adapters.graph_delta import USERS, GraphDelta
 from entra_access.domain.faults import Changed, Fault, Missing, Rejected
 from entra_access.reconcile.blindness import Blindness
 from entra_access.reconcile.cache import Key, WatchCache
+from entra_access.reconcile.news import ANYBODY
 from entra_access.reconcile.rounds import Round
 
 logger = logging.getLogger(__name__)
@@ -66,8 +67,10 @@ class UserSweep(Round):
                 self._link = ""
             else:
                 self._link = answer.link
+                self._cache.news.heard(answer.ids | answer.names)
                 self._at_once(self._cache.users.holders(answer.ids | answer.names))
                 return
         self._link = (await self._delta.begin_users()).link
         # Somebody may have changed since they were looked at, and before this began.
+        self._cache.news.heard({ANYBODY})
         self._before_the_next(self._cache.users.keys)
