@@ -60,6 +60,7 @@ async def test_a_custom_role_is_made_as_it_was_asked_for(
     assert asked() == [f"PUT {ARM_ID} 201"]
     found = await arm.definition(SCOPE, GUID)
     assert found == wish
+    assert not found.built_in
     assert asked() == [f"GET {ARM_ID} 200"]
     assert custom_roles(sandbox) == {GUID: wish.name}
 
@@ -154,6 +155,7 @@ async def test_a_built_in_role_can_be_read_and_not_written(arm: Arm, sandbox: Ru
     assert found is not None
     assert (found.guid, found.name) == (AKS_READER, "Azure Kubernetes Service RBAC Reader")
     assert f"{PODS}/read" in found.permissions[2]
+    assert found.built_in
 
     with pytest.raises(Rejected, match="RoleDefinitionExists"):
         await arm.define(SCOPE, replace(RESTARTER, guid=AKS_READER))

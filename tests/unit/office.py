@@ -12,7 +12,7 @@ from typing import Any, Final
 from entra_access.api.names import GRANT, NAMESPACE, POLICY, Kind
 from entra_access.api.resources import Meta, Reference
 from entra_access.api.status import Status, read_status
-from entra_access.domain.faults import InUse, RoleUnknown
+from entra_access.domain.faults import InUse, Missing, RoleUnknown
 from entra_access.domain.known_roles import BY_GUID, known_role
 from entra_access.domain.modes import Modes
 from entra_access.domain.naming import assignment_id, definition_id, guid_in, role_guid, scope_of
@@ -286,6 +286,8 @@ class Office(Objects):
         self._write("status", str(meta))
         self.statuses.append(dict(status))
         key = Key(meta.kind.kind, meta.namespace, meta.name)
+        if self.cache.resource(key) is None:
+            raise Missing("it is gone")
         return self._versioned({**self.body(key), "status": dict(status)})
 
     async def set_finalizers(self, meta: Any, finalizers: tuple[str, ...]) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from entra_access.domain.observed import Definition
 from entra_access.reconcile.cache import Key
 from unit.builders import AT, BEFORE, PLACE, SCOPE, guid
 from unit.test_azure_sweep import MADE, ROLE, ROLES, World
-from unit.worlds import FAR
+from unit.worlds import FAR, READER, line
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["looked at", "made"])
@@ -245,3 +245,38 @@ async def test_custom_roles_are_listed_also_where_nobody_has_a_subject_in_entra(
     assert world.azure.listed == ["roles"]
     world.azure.roles.clear()
     assert await world.look() == {ROLES}
+
+
+async def test_a_role_that_is_made_at_a_management_group_is_told() -> None:
+    """The cluster is not in it. Until then it costs a list a round, and no reading of roles one by one."""
+    world = World()
+    role = replace(ROLE, name="Grouped", assignable_scopes=(GROUP,))
+    made = wished_definition(role, "roles", PLACE)
+    world.azure.hidden = {made.guid}
+    world.policy("roles", line(READER, guid("roles")), {"name": role.name, "assignableScopes": [GROUP]})
+    await world.pass_(role)
+    assert await world.look() == set()
+    assert [one for one in world.azure.listed if "role" in one] == ["roles", f"roles at {GROUP}"]
+    world.azure.roles[made.guid] = made
+    assert await world.look() == {ROLES}
+    assert await world.look() == set()
+
+
+async def test_a_built_in_role_of_that_name_is_not_asked_for_again() -> None:
+    """No list of custom roles shows it, and nobody can change it."""
+    world = World()
+    built_in = replace(THEIRS, assignable_scopes=("/",), built_in=True)
+    world.azure.roles = {built_in.guid: built_in}
+    world.azure.hidden = {built_in.guid}
+    await world.pass_()
+    assert await world.look() == set()
+    assert [one for one in world.azure.listed if "role" in one] == ["roles"]
+
+
+async def test_what_nobody_wishes_for_any_more_is_forgotten() -> None:
+    world = World()
+    await world.pass_()
+    await world.look()
+    world.cache.drop(POLICY, None, "roles")
+    await world.look()
+    assert world.reader.custom_roles._known == {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entra_access.api.resources import AccessPolicy, AzureRole, CustomRole
+from entra_access.api.resources import AccessPolicy, AdoptionPolicy, AzureRole, CustomRole
 from entra_access.api.status import Item, System
 from entra_access.domain.changes import AssignRole, DefineRole, RemoveRole, UnassignRole
 from entra_access.domain.definition_plan import definition_item, definition_mark, wished_definition
@@ -157,6 +157,19 @@ def test_a_name_that_is_taken_is_refused_and_the_other_role_named() -> None:
     )
     assert THEIRS.guid in refusal.message
     assert made.inventory == ()
+
+
+@pytest.mark.parametrize("adoption", AdoptionPolicy)
+def test_a_role_of_azures_own_is_never_taken_over(adoption: AdoptionPolicy) -> None:
+    """Nobody may change it; and to delete it is no way out."""
+    own = replace(WISH, guid=THEIRS.guid, built_in=True)
+    wish = replace(policy(ROLE), adoption=adoption)
+    world = a_world(wish, definitions={ROLE.name: None}, definition_namesakes={ROLE.name: own}, roles={})
+    made = plan_policy(wish, PLACE, world, (), NOW)
+    assert (made.changes, made.inventory) == ((), ())
+    (refusal,) = made.findings
+    assert (refusal.reason, refusal.path) == ("RoleExists", "spec.customRoles[0].name")
+    assert refusal.message == "Pod Restarter is the name of a built-in role of Azure; choose another name"
 
 
 def test_a_namesake_does_not_matter_once_ours_is_there() -> None:

@@ -337,6 +337,7 @@ def _definition(item: Any) -> Definition:
         permissions=tuple(permissions),
         changed_by=item.updated_by or item.created_by or "",
         changed=_when(item.updated_on or item.created_on),
+        built_in=item.role_type == "BuiltInRole",
     )
 
 

@@ -221,7 +221,7 @@ def _is_of(other: str, role: Definition, policy: str, place: Place) -> bool:
 
 
 def _may_adopt(wish: Definition, other: Definition, world: PolicyWorld, adoption: AdoptionPolicy) -> bool:
-    if other.guid in world.definition_owners:
+    if other.built_in or other.guid in world.definition_owners:
         return False
     if adoption is AdoptionPolicy.IF_IDENTICAL:
         return other.content == wish.content
@@ -287,6 +287,9 @@ def _name_taken(wish: Definition, world: PolicyWorld, path: str, adoption: Adopt
     owner = world.definition_owners.get(other.guid)
     if owner:
         return _owned(other, owner, path)
+    if other.built_in:
+        message = f"{other.name} is the name of a built-in role of Azure; choose another name"
+        return Finding(Link.AZURE_ROLES, Severity.STALLED, "RoleExists", message, f"{path}.name")
     there = (
         f"a role named {wish.name} is already in the tenant and was not made by this policy ({other.guid})"
     )

@@ -97,7 +97,7 @@ class Definition:
     """An Azure role definition, as far as a custom role can be compared.
 
     `permissions` are actions, notActions, dataActions and notDataActions; `changed_by` is the object id of
-    who wrote it last, and `changed` when.
+    who wrote it last, and `changed` when. `built_in`: it is Azure's own, and nobody can change it.
     """
 
     guid: str
@@ -107,6 +107,7 @@ class Definition:
     permissions: tuple[tuple[str, ...], ...] = ((), (), (), ())
     changed_by: str = field(default="", compare=False)
     changed: str = field(default="", compare=False)
+    built_in: bool = field(default=False, compare=False)
 
     @property
     def content(self) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from itertools import chain
 from typing import Final
 
 from entra_access.api.names import GRANT
@@ -64,7 +65,9 @@ class AzureSweep(Round):
             for scope, keys in self._far().items():
                 looks[scope] = self._azure.look_again(scope), keys
         sources: set[Hashable] = set()
-        for scope, wishes in self._definitions().items():
+        definitions = self._definitions()
+        self._azure.custom_roles.keep_only(chain(*definitions.values()))
+        for scope, wishes in definitions.items():
             keys = {self._cache.policy_key(wish.policy) for wish in wishes}
             looks[DEFINITIONS, scope] = self._look_at_definitions(scope, wishes), keys
             sources |= {_source(scope, key) for key in keys}

@@ -28,7 +28,8 @@ class _Source:
 class Blindness:
     """Remembers which questions of the rounds fail, and has those looked at whom it concerns.
 
-    They are looked at when it begins and when it ends, within `spread` seconds, and not in between.
+    They are looked at when it begins and when it ends, within `spread` seconds, and not in between. For one
+    that has nothing to do with the question any more it ends, too.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class Blindness:
         logger.log(level, "a round was not finished, and is made again: %s", fault.message)
         known.reason = known.reason or fault.message
         concerned = set(concerned)
-        self._tell(concerned - known.keys)
-        known.keys |= concerned
+        self._tell(concerned ^ known.keys)
+        known.keys = concerned
 
     def forget(self, source: Hashable) -> None:
         """The question is not asked any more."""

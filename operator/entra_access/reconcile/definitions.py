@@ -41,7 +41,6 @@ class Definitions:
         self._arm = arm
         self._place = place
         self._lists = SharedEach(self._list, max_age)
-        # One for each custom role that was looked at: a tenant has 5,000 at most.
         self._known: dict[tuple[str, str], Definition | None] = {}
 
     async def look(self, wish: Wish) -> tuple[Seen[Definition | None], Seen[Definition | None]]:
@@ -66,10 +65,12 @@ class Definitions:
         Fault
             The list at the scope could not be read.
         """
-        # One that nobody has looked at yet is about to be.
-        known = [wish for wish in wishes if wish.key in self._known]
+        # One that nobody has looked at yet is about to be; a built-in role stays as it is.
+        known = [one for one in wishes if one.key in self._known and not _built_in(self._known[one.key])]
         doubtful = self._not_as_known(known, await self._listed_anew(scope))
         # Whether a list at the cluster shows the roles of a management group nobody knows here.
+        unseen = [one for one in known if self._known[one.key] is None and management_group(one.role)]
+        doubtful += [one for one in unseen if one not in doubtful]
         groups = {group for one in doubtful if (group := management_group(one.role)) and group != scope}
         for group in groups:
             listed = await seen(self._listed_anew(group))
@@ -91,6 +92,11 @@ class Definitions:
         """Note what the operator has made or changed for a policy, and read all lists anew."""
         self._known |= {Wish(policy, one).key: one for one in definitions}
         self._lists.clear()
+
+    def keep_only(self, wishes: Iterable[Wish]) -> None:
+        """Forget all that nobody wishes for any more."""
+        keys = {one.key for one in wishes}
+        self._known = {key: role for key, role in self._known.items() if key in keys}
 
     def _not_as_known(self, wishes: Iterable[Wish], listed: Listed) -> list[Wish]:
         return [one for one in wishes if not _same(_shown(listed, one.role), self._known[one.key])]
@@ -127,6 +133,10 @@ async def _there(reading: Awaitable[T | None]) -> T | None:
         return await reading
     except Missing:
         return None
+
+
+def _built_in(role: Definition | None) -> bool:
+    return role is not None and role.built_in
 
 
 def _shown(listed: Listed, role: Definition) -> Definition | None:

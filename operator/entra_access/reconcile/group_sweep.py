@@ -70,6 +70,7 @@ class GroupSweep(Round):
             self._blindness.failed(batch, fault, self._cache.by_object_id(batch.ids))
             return
         self._blindness.answered(batch)
+        self._cache.news.heard(changed | (batch.ids - batch.asked))
         self._at_once(self._cache.by_object_id(changed & batch.asked))
         self._before_the_next(self._cache.by_object_id(batch.ids - batch.asked))
         batch.asked = set(batch.ids)

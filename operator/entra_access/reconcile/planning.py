@@ -102,6 +102,8 @@ class Planner:
     def _note_claims(self, meta: Meta, plan: Plan) -> None:
         """What was wanted before is wanted still where it cannot be seen which assignments are."""
         claims, key = self._cache.azure_claims, key_of(meta)
+        if self._cache.resource(key) is None:
+            return  # it went while it was looked at: it must hold nothing any more
         unseen = any(finding.unseen for finding in plan.findings)
         if plan.unsure:
             claims.add(key, plan.claims)  # nobody may count on that being all of it

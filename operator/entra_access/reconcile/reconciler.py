@@ -112,7 +112,7 @@ class Reconciler:
     async def _pass(self, body: Body, began: Mode) -> Next:
         """`began`: the mode when it was decided whether there must be a finalizer."""
         meta, old, now = read_meta(body), read_status(body), self._clock()
-        mark = self._cache.news.mark()
+        mark, waiting = self._cache.news.mark(), False
         try:
             resource = read_resource(body)
         except InvalidFieldError as error:
@@ -121,7 +121,10 @@ class Reconciler:
             old, end = await self._bindings_first(resource, old, now, began)
             world = await self._look(resource, old, now, end, began)
             now = self._clock()  # to look can take long
-            plan = await self._planner.named(self._planner.plan(resource, world, old, now))
+            plan = self._planner.plan(resource, world, old, now)
+            # As the plan was made: meanwhile the last may say what they want, and nobody would look again.
+            waiting = not self._planner.claims_known(meta)
+            plan = await self._planner.named(plan)
         if meta.deleting:
             plan = replace(plan, findings=(held(meta), *plan.findings))
         mode = self._mode(meta, began)
@@ -144,7 +147,6 @@ class Reconciler:
             self._tell(key_of(meta))
         then = next_look((*plan.findings, *applied.findings), self._stalled_after)
         # What nobody declared is removed when everybody has said what they want.
-        waiting = not self._planner.claims_known(meta)
         dues = (then.due, CLAIMS_SECONDS if waiting else None, self._until(plan.expires_at, now))
         return replace(then, due=min((one for one in dues if one is not None), default=None))
 

@@ -13,7 +13,7 @@ from entra_access.api.reading import read_meta
 from entra_access.api.resources import AdoptionPolicy, DeletePolicy, Meta, Mode
 from entra_access.api.status import Item, Status, System, read_status
 from entra_access.api.times import stamp
-from entra_access.domain.changes import DefineRole, ReleaseChild, UnassignRole, place_name
+from entra_access.domain.changes import AssignRole, DefineRole, ReleaseChild, UnassignRole, place_name
 from entra_access.domain.children import is_shared
 from entra_access.domain.faults import Finding, Link, Severity
 from entra_access.domain.grant_plan import plan_grant_removal
@@ -140,8 +140,7 @@ class Remover:
     def tell_of_writes(self, meta: Meta, applied: Applied) -> None:
         """Let those look again whom the writes concern, as the watch's echo of them will be no news.
 
-        And those who have begun to want an assignment while it was taken away; and let a role that was made
-        be found by whoever looks for it now.
+        And let a role that was made be found by whoever looks for it now.
         """
         made = [change.definition for change in applied.done if isinstance(change, DefineRole)]
         if made:
@@ -150,9 +149,21 @@ class Remover:
             owners = self._cache.definition_owners(self._place, meta.name)
             for policy in {owners[one.guid] for one in made if one.guid in owners}:
                 self._tell(self._cache.policy_key(policy))
-        taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
-        for key in (self._cache.azure_claims.holders(taken) | applied.concerned) - {key_of(meta)}:
+        for key in (self._sharing(meta, applied) | applied.concerned) - {key_of(meta)}:
             self._tell(key)
+
+    def _sharing(self, meta: Meta, applied: Applied) -> set[Key]:
+        """Who else wants the assignments that were made or taken away, or has the subject that lost them.
+
+        No round tells them: to it the operator's own writes are no news.
+        """
+        taken = {change.assignment_id for change in applied.done if isinstance(change, UnassignRole)}
+        given = [change for change in applied.done if isinstance(change, AssignRole)]
+        made = {one.id_for(one.principal_id or applied.group_id or "") for one in given}
+        policy = meta.name if meta.kind is POLICY else policy_of(self._cache.resource(key_of(meta)) or {})
+        view = self._cache.policy_view(policy)
+        subjects = {view.subject.object_id} if taken and view and view.subject else set()
+        return self._cache.azure_claims.holders(taken | made) | self._cache.by_object_id(subjects)
 
     async def _let_go(self, meta: Meta) -> Next:
         left = tuple(finalizer for finalizer in meta.finalizers if finalizer not in FINALIZERS)
