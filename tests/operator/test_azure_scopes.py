@@ -116,7 +116,6 @@ def test_a_far_scope_that_cannot_be_seen_loses_nothing_and_holds_up_nothing(
     with operator_may(cluster, FAR):
         policy = personal(cluster, azureRoles=[CONNECT, at(PLAIN_READER, FAR)])
         policy.ready()
-        cluster.quiet(0.7)  # until the last list is too old to be used again
         cluster.azure.fault(
             method="GET",
             path_regex=f"{FAR}{ASSIGNMENTS}",
@@ -124,6 +123,7 @@ def test_a_far_scope_that_cannot_be_seen_loses_nothing_and_holds_up_nothing(
             count=None,
             code="AuthorizationFailed",
         )
+        cluster.quiet(0.7)  # until the last list is too old to be used again; no new one can be had
 
         policy.apply(azureRoles=[CONNECT, at(READER)])
 
