@@ -67,7 +67,8 @@ class Definitions:
         """
         # One that nobody has looked at yet is about to be; a built-in role stays as it is.
         known = [one for one in wishes if one.key in self._known and not _built_in(self._known[one.key])]
-        doubtful = self._not_as_known(known, await self._listed_anew(scope))
+        here = await self._listed_anew(scope)
+        doubtful = [one for one in known if not self._as_known(one, here)]
         # Whether a list at the cluster shows the roles of a management group nobody knows here.
         unseen = [one for one in known if self._known[one.key] is None and management_group(one.role)]
         doubtful += [one for one in unseen if one not in doubtful]
@@ -75,9 +76,11 @@ class Definitions:
         for group in groups:
             listed = await seen(self._listed_anew(group))
             if not isinstance(listed, Fault):
-                there = [one for one in doubtful if management_group(one.role) == group]
-                as_known = set(there) - set(self._not_as_known(there, listed))
-                doubtful = [one for one in doubtful if one not in as_known]
+                doubtful = [
+                    one
+                    for one in doubtful
+                    if management_group(one.role) != group or not self._as_known(one, listed)
+                ]
         looks = await asyncio.gather(*(seen(self._own_or_other(one.role)) for one in doubtful))
         found: dict[Wish, Fault | None] = {}
         for wish, look in zip(doubtful, looks, strict=True):
@@ -98,8 +101,8 @@ class Definitions:
         keys = {one.key for one in wishes}
         self._known = {key: role for key, role in self._known.items() if key in keys}
 
-    def _not_as_known(self, wishes: Iterable[Wish], listed: Listed) -> list[Wish]:
-        return [one for one in wishes if not _same(_shown(listed, one.role), self._known[one.key])]
+    def _as_known(self, wish: Wish, listed: Listed) -> bool:
+        return _same(_shown(listed, wish.role), self._known[wish.key])
 
     async def _listed_anew(self, scope: str) -> Listed:
         self._lists.renew(scope)

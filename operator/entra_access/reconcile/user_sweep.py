@@ -67,8 +67,9 @@ class UserSweep(Round):
                 self._link = ""
             else:
                 self._link = answer.link
-                self._cache.news.heard(answer.ids | answer.names)
-                self._at_once(self._cache.users.holders(answer.ids | answer.names))
+                changed = answer.ids | answer.names
+                self._cache.news.heard(changed)
+                self._at_once(self._cache.users.holders(changed))
                 return
         self._link = (await self._delta.begin_users()).link
         # Somebody may have changed since they were looked at, and before this began.
